@@ -1,0 +1,117 @@
+"""Filters of the role preflight: read what a host said, judge it by rules, say all that is wrong at once."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_MARK = "orchard:"
+_NUMBERS = ("sent", "time", "memory_kb")
+
+
+def _facts(stdout: str) -> dict[str, str]:
+    """Name and value of every marked line; login banners and the like are no concern of ours."""
+    marked = (line.strip() for line in stdout.splitlines())
+    pairs = (line[len(_MARK) :].partition("=") for line in marked if line.startswith(_MARK))
+    return {name: value for name, _, value in pairs}
+
+
+def preflight_seen(probe: Mapping[str, Any]) -> dict[str, Any]:
+    """What one host said about itself.
+
+    `probe` is the registered result of the raw probe (files/probe.sh). The answer always has every name:
+    reachable, error, python, os, os_name, machine, name, resolves, systemd, provisioned, sudo (bool where it is yes
+    or no), memory_mb (int), sent and time (epoch seconds, 0 when unknown), disks {folder: {device, free_mb}}.
+    """
+    said = _facts(str(probe.get("stdout") or ""))
+    reachable = not probe.get("unreachable", False) and "time" in said
+    error = "" if reachable else _first_error(probe)
+    seen: dict[str, Any] = {"reachable": reachable, "error": error}
+    for name in ("python", "os", "os_name", "machine", "name"):
+        seen[name] = said.get(name, "")
+    for name in ("resolves", "systemd", "provisioned", "sudo"):
+        seen[name] = said.get(name) == "yes"
+    numbers = {name: int(said[name]) if said.get(name, "").isdigit() else 0 for name in _NUMBERS}
+    seen["sent"], seen["time"] = numbers["sent"], numbers["time"]
+    seen["memory_mb"] = numbers["memory_kb"] // 1024
+    seen["disks"] = {}
+    for name, value in said.items():
+        fields = value.split()
+        if name.startswith("disk:") and len(fields) == 2 and fields[1].isdigit():  # noqa: PLR2004
+            seen["disks"][name[len("disk:") :]] = {"device": fields[0], "free_mb": int(fields[1]) // 1024}
+    return seen
+
+
+def _first_error(probe: Mapping[str, Any]) -> str:
+    text = str(probe.get("msg") or "") + "\n" + str(probe.get("stderr") or "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines).removeprefix("Task failed: ").rstrip(".")[:400] or "it answered nothing"
+
+
+def preflight_skew(seen: Mapping[str, Any], now: float | None = None) -> int:
+    """Seconds by which a host's clock is surely wrong (positive: ahead): it answered between `sent` and `now`."""
+    sent, answered = float(seen["sent"]), float(seen["time"])
+    latest = time.time() if now is None else now
+    if not answered:
+        return 0
+    if answered < sent - 1:
+        return int(answered - sent)
+    return max(0, int(answered - latest))
+
+
+def preflight_short_disks(seen: Mapping[str, Any], needs: Mapping[str, int]) -> list[str]:
+    """Sentences for the folders whose file system has less free than all folders on it need together (MB)."""
+    together: dict[str, list[str]] = {}
+    for folder in needs:
+        if folder in seen["disks"]:
+            together.setdefault(seen["disks"][folder]["device"], []).append(folder)
+    short = []
+    for folders in together.values():
+        free = min(seen["disks"][folder]["free_mb"] for folder in folders)
+        need = sum(int(needs[folder]) for folder in folders)
+        if free < need:
+            short.append(f"{' and '.join(folders)}: {free} MB free, {need} MB needed")
+    return short
+
+
+def preflight_problems(rules: Iterable[Mapping[str, Any]], skip: Iterable[str] = ()) -> list[dict[str, str]]:
+    """The rules that do not hold, as {id, reason, todo, source, level}; `level` is refuse, warn or skipped.
+
+    A rule's texts are templates: they are rendered here only when the rule fails. A rule with `last: true` ends the
+    list when it fails, since nothing after it could be judged.
+    """
+    skipped = set(skip)
+    found = []
+    for rule in rules:
+        if rule["holds"]:
+            continue
+        level = "skipped" if rule["id"] in skipped else str(rule.get("level", "refuse"))
+        texts = {name: re.sub(r"\s+", " ", str(rule[name])).strip() for name in ("reason", "todo", "source")}
+        found.append({"id": str(rule["id"]), "level": level, **texts})
+        if rule.get("last", False):
+            break
+    return found
+
+
+def preflight_message(problems: Mapping[str, Iterable[Mapping[str, str]]], level: str = "refuse") -> str:
+    """One message out of {where: problems}: each problem of that level once, with all the places that have it."""
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for where, found in problems.items():
+        for problem in found:
+            if problem["level"] == level:
+                places.setdefault((problem["id"], problem["reason"], problem["todo"]), []).append(where)
+    lines = []
+    for number, ((name, reason, todo), hosts) in enumerate(places.items(), 1):
+        lines += [f"{number}. {name} ({', '.join(hosts)}): {reason}", f"   What to do: {todo}"]
+    return "\n".join(lines)
+
+
+class FilterModule:
+    """Makes the functions above known to Ansible."""
+
+    def filters(self) -> dict[str, Any]:
+        """Name → function."""
+        functions = (preflight_seen, preflight_skew, preflight_short_disks, preflight_problems, preflight_message)
+        return {function.__name__: function for function in functions}

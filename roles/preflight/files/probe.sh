@@ -1,0 +1,26 @@
+# Runs on hosts whose Python may be too old for any module, hence plain sh. Answers: lines "orchard:name=value".
+say() { printf 'orchard:%s=%s\n' "$1" "$2"; }
+
+disk() {
+    folder=$1
+    while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
+    # shellcheck disable=SC2046
+    set -- "$1" $(df -Pk "$folder" | tail -n 1)
+    say "disk:$1" "$2 $5"
+}
+
+say sent "$ORCHARD_SENT"
+say time "$(date -u +%s)"
+say python "$("$ORCHARD_PYTHON" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)"
+say os "$(. /etc/os-release; echo "$ID $VERSION_ID")"
+say os_name "$(. /etc/os-release; echo "$PRETTY_NAME")"
+say machine "$(uname -m)"
+say name "$(uname -n)"
+if getent ahosts "$(uname -n)" >/dev/null 2>&1; then say resolves yes; else say resolves no; fi
+if [ -d /run/systemd/system ]; then say systemd yes; else say systemd no; fi
+if [ -e "$ORCHARD_ROOT/current" ]; then say provisioned yes; else say provisioned no; fi
+if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then say sudo yes; else say sudo no; fi
+while read -r name value _; do
+    if [ "$name" = MemTotal: ]; then say memory_kb "$value"; fi
+done </proc/meminfo
+for folder in $ORCHARD_FOLDERS; do disk "$folder"; done
