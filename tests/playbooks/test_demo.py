@@ -1,0 +1,191 @@
+"""The README's first command, on real parts: bin/demo twice, and what it leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+from conftest import TOP, Result, run
+
+LAB = "demo-test"
+LAB_FOLDER = Path("/var/lib/orchard-lab") / LAB
+BROKEN = {"truncated.jpg", "empty.jpg", "text.jpg", "huge.png"}
+ODD_BUT_GOOD = {
+    "cmyk.jpg",
+    "grey.jpg",
+    "sixteen-bit.png",
+    "a name with spaces.png",
+    "100% + more.png",
+    "crab-\N{CRAB}.png",
+    "two\nlines.png",
+}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The first run of bin/demo in a lab of its own."""
+
+    output: str
+    results: Path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads((self.results / "manifest.json").read_text())
+        return loaded
+
+    def csv(self, name: str) -> list[dict[str, str]]:
+        with (self.results / name).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    """bin/demo on a machine without this lab."""
+    run("bin/demo", "--lab", LAB, "--down")
+    done = run("bin/demo", "--lab", LAB)
+    assert done.status == 0, done.output[-6000:]
+    yield Demo(done.output, (TOP / "results" / "latest").resolve())
+    run("bin/demo", "--lab", LAB, "--down")
+
+
+def client(who: str) -> Any:
+    keys = yaml.safe_load((LAB_FOLDER / "keys.yml").read_text())
+    hosts = yaml.safe_load((LAB_FOLDER / "hosts.yml").read_text())["hosts"]
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://{hosts['store']['address']}:7070",
+        region_name="us-east-1",
+        aws_access_key_id=keys[f"{who}_access_key"],
+        aws_secret_access_key=keys[f"{who}_secret_key"],
+    )
+
+
+def on_host(host: str, command: str) -> Result:
+    return run("ansible", host, "-b", "-m", "ansible.builtin.shell", "-a", command, lab=LAB)
+
+
+def test_every_key_listed_is_a_row_or_a_rejection_with_its_reason(demo: Demo) -> None:
+    accounting = demo.manifest["accounting"]
+    rows, rejected = demo.csv("pca.csv"), demo.csv("rejected.csv")
+    pictures = sum(1 for path in Path("/var/cache/orchard/demo-images").rglob("*") if path.is_file())
+    assert accounting["listed"] == pictures
+    assert (accounting["rows"], accounting["rejected"]) == (len(rows), len(rejected))
+    assert accounting["listed"] == accounting["rows"] + accounting["rejected"]
+    assert {Path(row["key"]).name for row in rejected} == BROKEN
+    assert all(row["reason"] for row in rejected)
+    assert {Path(row["key"]).name for row in rows} >= ODD_BUT_GOOD
+
+
+def test_the_matrix_is_that_of_scikit_learn(demo: Demo, tmp_path: Path) -> None:
+    store = client("operator")
+    for number, item in enumerate(demo.manifest["feature_objects"]):
+        key = item["key"] if isinstance(item, dict) else item
+        store.download_file("orchard", key, str(tmp_path / f"{number:05}.parquet"))
+    reference = subprocess.run(
+        [f"{os.environ['ORCHARD_PAYLOAD']}/bin/python", TOP / "tests/playbooks/sklearn_reference.py", demo.results, tmp_path],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    compared = json.loads(reference.stdout)
+    assert compared["rows"] == demo.manifest["accounting"]["rows"]
+    assert compared["components"] >= 2
+    assert compared["worst"] < 1e-6
+
+
+def test_it_ends_by_naming_the_report_and_showing_rows(demo: Demo) -> None:
+    assert f"{demo.results}/report.html" in demo.output
+    assert (demo.results / "report.html").stat().st_size > 50_000
+    assert demo.csv("pca.csv")[0]["key"] in demo.output
+
+
+def test_no_secret_of_the_lab_is_in_what_was_printed(demo: Demo) -> None:
+    keys = yaml.safe_load((LAB_FOLDER / "keys.yml").read_text())
+    secrets = [value for name, value in keys.items() if "secret" in name]
+    assert secrets
+    assert not [secret for secret in secrets if secret in demo.output]
+
+
+def test_keys_are_readable_by_nobody_else(demo: Demo) -> None:
+    for name in ("keys.yml", "id_ed25519"):
+        assert stat.S_IMODE((LAB_FOLDER / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("host", ["master", "store"])
+def test_no_secret_is_in_a_process_list_a_log_or_a_readable_file(demo: Demo, host: str, tmp_path: Path) -> None:
+    keys = yaml.safe_load((LAB_FOLDER / "keys.yml").read_text())
+    patterns = tmp_path / "patterns"
+    patterns.write_text("".join(f"{value}\n" for name, value in keys.items() if "secret" in name))
+    copied = run("ansible", host, "-b", "-m", "ansible.builtin.copy", "-a", f"src={patterns} dest=/root/patterns mode=0600", lab=LAB)
+    assert copied.status == 0, copied.output
+    search = (
+        "tr '\\0' '\\n' < <(cat /proc/[0-9]*/cmdline 2>/dev/null) | grep -cFf /root/patterns;"
+        " journalctl -o cat --no-pager | grep -cFf /root/patterns;"
+        " find /etc /home /opt /var /tmp /srv /usr/local -xdev -type f -perm /0044 -size -20M -print0"
+        " | xargs -0 grep -lFf /root/patterns; find /var/log /var/lib/orchard -type f -print0 | xargs -0r grep -lFf /root/patterns; true"
+    )
+    found = run("ansible", host, "-b", "-m", "ansible.builtin.command", "-a", f"bash -c {json.dumps(search)}", lab=LAB)
+    on_host(host, "rm /root/patterns")
+    assert re.sub(r".*rc=\d+ >>\n", "", found.output).split() == ["0", "0"], found.output
+
+
+@pytest.mark.parametrize(("host", "allowed"), [("master", {22}), ("store", {22, 7070})])
+def test_nothing_else_listens_beyond_loopback(demo: Demo, host: str, allowed: set[int]) -> None:
+    listening = on_host(host, "ss -H -tuln").output
+    addresses = re.findall(r"^(?:tcp|udp)\s+\S+\s+\d+\s+\d+\s+(\S+):(\d+)\s", listening, re.M)
+    assert addresses, listening
+    open_ports = {int(port) for address, port in addresses if not re.match(r"127\.|\[::1\]", address)}
+    assert open_ports == allowed
+
+
+def test_the_jobs_key_can_do_its_job_and_nothing_else(demo: Demo) -> None:
+    job, operator = client("job"), client("operator")
+    listed = job.list_objects_v2(Bucket="orchard", Prefix="images/", MaxKeys=1)["Contents"]
+    assert job.get_object(Bucket="orchard", Key=listed[0]["Key"])["ETag"] == listed[0]["ETag"]
+    operator.put_object(Bucket="orchard", Key="private/notes.txt", Body=b"not for the job")
+    job.put_object(Bucket="orchard", Key="probe/test", Body=b"x")
+    job.delete_object(Bucket="orchard", Key="probe/test")
+    refused = {
+        "read elsewhere": lambda: job.get_object(Bucket="orchard", Key="private/notes.txt"),
+        "write elsewhere": lambda: job.put_object(Bucket="orchard", Key="private/new.txt", Body=b"x"),
+        "write an image": lambda: job.put_object(Bucket="orchard", Key="images/new.png", Body=b"x"),
+        "delete an image": lambda: job.delete_object(Bucket="orchard", Key=listed[0]["Key"]),
+        "delete a run": lambda: job.delete_object(Bucket="orchard", Key="latest.json"),
+        "make a bucket": lambda: job.create_bucket(Bucket="another"),
+        "change the policy": lambda: job.put_bucket_policy(Bucket="orchard", Policy="{}"),
+    }
+    for what, action in refused.items():
+        with pytest.raises(ClientError) as caught:
+            action()
+        assert caught.value.response["Error"]["Code"] == "AccessDenied", what
+    assert operator.head_object(Bucket="orchard", Key=listed[0]["Key"])
+
+
+def test_the_second_time_changes_nothing_and_computes_nothing(demo: Demo) -> None:
+    again = run("bin/demo", "--lab", LAB)
+    assert again.status == 0, again.output[-6000:]
+    provisioning = again.output.split("(site.yml)")[1]
+    assert set(Result(0, provisioning).changed().values()) == {0}, provisioning
+    manifest = json.loads((TOP / "results/latest/manifest.json").read_text())
+    assert manifest["run_id"] != demo.manifest["run_id"]
+    assert manifest["accounting"] == demo.manifest["accounting"]
+    assert manifest["computed"] == 0
+    assert (TOP / "results/latest/pca.csv").read_bytes() == (demo.results / "pca.csv").read_bytes()
+
+
+def test_check_mode_on_a_provisioned_host_says_0_changed(demo: Demo) -> None:
+    checked = run("ansible-playbook", "site.yml", "--check", "--diff", "-e", f"lab_name={LAB}", lab=LAB)
+    assert checked.status == 0, checked.output[-6000:]
+    assert set(checked.changed().values()) == {0}, checked.output[-6000:]
