@@ -189,3 +189,30 @@ def test_check_mode_on_a_provisioned_host_says_0_changed(demo: Demo) -> None:
     checked = run("ansible-playbook", "site.yml", "--check", "--diff", "-e", f"lab_name={LAB}", lab=LAB)
     assert checked.status == 0, checked.output[-6000:]
     assert set(checked.changed().values()) == {0}, checked.output[-6000:]
+
+
+def test_a_controller_with_a_newer_python_and_ansible_says_the_same(demo: Demo, tmp_path: Path) -> None:
+    """Debian 13 brings Python 3.13, and so ansible-core 2.21: the host `store` is the controller here."""
+    archive = tmp_path / "checkout.tar"
+    subprocess.run(["git", "archive", "--output", archive, "HEAD"], cwd=TOP, check=True)
+    lab_files = tmp_path / "lab.tar"
+    names = ["hosts.yml", "keys.yml", "id_ed25519", "known_hosts"]
+    subprocess.run(["tar", "-C", LAB_FOLDER, "-cf", lab_files, *names], check=True)
+    for source in (archive, lab_files):
+        sent = run("ansible", "store", "-m", "ansible.builtin.copy", "-a", f"src={source} dest=/home/admin/{source.name} mode=0600", lab=LAB)
+        assert sent.status == 0, sent.output
+    commands = (
+        "set -e",
+        "sudo apt-get install -y -q python3-venv >/dev/null",
+        f"sudo install -d -o admin -m 0700 {LAB_FOLDER} && tar -C {LAB_FOLDER} -xf lab.tar",
+        "mkdir -p checkout && tar -C checkout -xf checkout.tar && cd checkout",
+        ". bin/activate",
+        "ansible --version | head -n 1",
+        "ansible-playbook site.yml",
+    )
+    inner = f"cd /home/admin && ORCHARD_LAB_NAME={LAB} bash -c {json.dumps('; '.join(commands))}"
+    there = run("ansible", "store", "-m", "ansible.builtin.command", "-a", f"bash -c {json.dumps(inner)}", lab=LAB)
+    on_host("store", f"rm -rf {LAB_FOLDER} /home/admin/lab.tar")
+    assert there.status == 0, there.output[-6000:]
+    assert "core 2.21" in there.output
+    assert there.changed()["master"] == 0, there.output
