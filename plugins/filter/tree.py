@@ -1,0 +1,68 @@
+"""Filters about a folder of sources on the controller: its digest, and one archive of it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+_LEAVINGS = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Relative name and content of every source file, in the order of their names; caches are left out."""
+    for path in sorted(folder.rglob("*"), key=lambda found: found.relative_to(folder).as_posix()):
+        name = path.relative_to(folder)
+        if path.is_file() and path.suffix != ".pyc" and not _LEAVINGS.intersection(name.parts):
+            yield name.as_posix(), path.read_bytes()
+
+
+def tree_digest(folder: str, only: Iterable[str] = ()) -> str:
+    """sha256 (64 hex digits) over names and contents of a folder's files; `only` restricts it to these names.
+
+    Modes and times do not count, so that every clone of the repository has the same digest.
+    """
+    chosen = set(only)
+    digest = hashlib.sha256()
+    for name, content in _files(Path(folder)):
+        if chosen and name not in chosen:
+            continue
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def tree_archive(folder: str, prefix: str = "") -> str:
+    """A base64 gzip tar of the folder's files (mode 0644, owner root, time 0), under `prefix` inside.
+
+    The same files give the same bytes, so that copying it again changes nothing.
+    """
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in _files(Path(folder)):
+            member = tarfile.TarInfo(f"{prefix.rstrip('/')}/{name}" if prefix else name)
+            member.size, member.mode, member.uname, member.gname = len(content), 0o644, "root", "root"
+            archive.addfile(member, io.BytesIO(content))
+    return base64.b64encode(gzip.compress(inner.getvalue(), mtime=0)).decode()
+
+
+def parts_digest(parts: Iterable[Any]) -> str:
+    """sha256 (64 hex digits) over a list of texts: the identity of what was made from all of them."""
+    digest = hashlib.sha256()
+    for part in parts:
+        text = str(part).encode()
+        digest.update(f"{len(text)}\0".encode() + text)
+    return digest.hexdigest()
+
+
+class FilterModule:
+    """Makes the functions above known to Ansible."""
+
+    def filters(self) -> dict[str, Any]:
+        """Name → function."""
+        return {function.__name__: function for function in (tree_digest, tree_archive, parts_digest)}
