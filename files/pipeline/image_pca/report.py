@@ -13,7 +13,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Mapping, Sequence
 
 import jinja2
 import numpy as np
@@ -46,18 +46,18 @@ class ReportData:
 
     run_id: str
     title: str
-    rows: Sequence[Tuple[str, str]]
+    rows: Sequence[tuple[str, str]]
     scores: np.ndarray
     explained_variance_ratio: np.ndarray
     rejected: Sequence[Mapping[str, Any]] = ()
-    thumbnails: Mapping[str, Union[str, bytes]] = field(default_factory=dict)
+    thumbnails: Mapping[str, str | bytes] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
     accounting: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def pick_thumbnails(rows: Sequence[Tuple[str, str]], scores: np.ndarray, limit: int) -> List[str]:
+def pick_thumbnails(rows: Sequence[tuple[str, str]], scores: np.ndarray, limit: int) -> list[str]:
     """Return the keys of at most `limit` rows whose pictures the report wants, the most wanted first.
 
     First those at the ends of the first components (what the strips show), then one of each label, then an even
@@ -82,26 +82,30 @@ def render(data: ReportData) -> str:
     script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     script = f'"use strict";(function () {{\n{script}\n}})();'
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    page = _environment().get_template("report.html.j2").render(
-        data=data,
-        script=Markup(script),  # noqa: S704 — our own file
-        style=Markup(style),  # noqa: S704 — our own file
-        script_hash=_hash(script),
-        style_hash=_hash(style),
-        payload=Markup(_json(payload)),  # noqa: S704 — _json leaves no markup
-        strips=_strips(data, scores, groups, drawn, thumbs),
-        labels=_labels(data, groups),
-        variance=_variance(data),
-        stages=_stages(data.seconds),
-        accounting=_accounting(data),
-        drawn=len(drawn),
-        rejected=list(data.rejected)[:REJECTED_ROWS],
-        reasons=_reasons(data.rejected),
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            script=Markup(script),  # noqa: S704 — our own file
+            style=Markup(style),  # noqa: S704 — our own file
+            script_hash=_hash(script),
+            style_hash=_hash(style),
+            payload=Markup(_json(payload)),  # noqa: S704 — _json leaves no markup
+            strips=_strips(data, scores, groups, drawn, thumbs),
+            labels=_labels(data, groups),
+            variance=_variance(data),
+            stages=_stages(data.seconds),
+            accounting=_accounting(data),
+            drawn=len(drawn),
+            rejected=list(data.rejected)[:REJECTED_ROWS],
+            reasons=_reasons(data.rejected),
+        )
     )
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
-def _end_rows(scores: np.ndarray) -> List[int]:
+def _end_rows(scores: np.ndarray) -> list[int]:
     """Return the rows that the strips show, the outermost of all components first."""
     both = [figures.ends(scores, component) for component in range(min(figures.STRIPS, scores.shape[1]))]
     order = []
@@ -111,8 +115,8 @@ def _end_rows(scores: np.ndarray) -> List[int]:
     return list(dict.fromkeys(order))
 
 
-def _pictures(thumbnails: Mapping[str, Union[str, bytes]]) -> Dict[str, str]:
-    kept: Dict[str, str] = {}
+def _pictures(thumbnails: Mapping[str, str | bytes]) -> dict[str, str]:
+    kept: dict[str, str] = {}
     total = 0
     for key, picture in thumbnails.items():
         uri = text.picture_uri(picture)
@@ -125,8 +129,8 @@ def _pictures(thumbnails: Mapping[str, Union[str, bytes]]) -> Dict[str, str]:
 
 
 def _payload(
-    data: ReportData, scores: np.ndarray, groups: Dict[str, List[int]], pictures: Dict[str, str], drawn: List[int]
-) -> Tuple[Dict[str, Any], Dict[int, int]]:
+    data: ReportData, scores: np.ndarray, groups: dict[str, list[int]], pictures: dict[str, str], drawn: list[int]
+) -> tuple[dict[str, Any], dict[int, int]]:
     """Return what the script reads, and the place of each drawn row's picture among the pictures."""
     rank = {label: index for index, label in enumerate(groups)}
     keys = [data.rows[index][0] for index in drawn]
@@ -149,12 +153,12 @@ def _payload(
 
 
 def _strips(
-    data: ReportData, scores: np.ndarray, groups: Dict[str, List[int]], drawn: List[int], thumbs: Dict[int, int]
-) -> List[Dict[str, Any]]:
+    data: ReportData, scores: np.ndarray, groups: dict[str, list[int]], drawn: list[int], thumbs: dict[int, int]
+) -> list[dict[str, Any]]:
     point = {row: index for index, row in enumerate(drawn)}
     ratio = figures.finite_or_none(np.asarray(data.explained_variance_ratio, dtype=np.float64))
 
-    def tile(row: int, component: int) -> Dict[str, Any]:
+    def tile(row: int, component: int) -> dict[str, Any]:
         key, label = data.rows[row]
         score = float(scores[row, component])
         return {"key": key, "label": label, "score": score, "point": point.get(row, -1), "thumb": thumbs.get(row, -1)}
@@ -179,13 +183,13 @@ def _strips(
     return strips
 
 
-def _labels(data: ReportData, groups: Dict[str, List[int]]) -> List[Dict[str, Any]]:
-    lost: Dict[str, int] = {}
+def _labels(data: ReportData, groups: dict[str, list[int]]) -> list[dict[str, Any]]:
+    lost: dict[str, int] = {}
     for item in data.rejected:
         label = str(item.get("label") or "")
         lost[label] = lost.get(label, 0) + 1
     names = [*groups, *(label for label in sorted(lost) if label not in groups)]
-    counted = [{"name": n, "rows": len(groups.get(n, ())), "rejected": lost.get(n, 0)} for n in names]
+    counted: list[dict[str, Any]] = [{"name": n, "rows": len(groups.get(n, ())), "rejected": lost.get(n, 0)} for n in names]
     largest = max([item["rows"] + item["rejected"] for item in counted] or [1])
     for rank, item in enumerate(counted):
         item["rank"] = rank if item["name"] in groups else -1
@@ -194,7 +198,7 @@ def _labels(data: ReportData, groups: Dict[str, List[int]]) -> List[Dict[str, An
     return counted
 
 
-def _variance(data: ReportData) -> Dict[str, Any]:
+def _variance(data: ReportData) -> dict[str, Any]:
     ratio = np.asarray(data.explained_variance_ratio, dtype=np.float64)
     cumulative = figures.finite_or_none(np.cumsum(ratio))
     return {
@@ -205,7 +209,7 @@ def _variance(data: ReportData) -> Dict[str, Any]:
     }
 
 
-def _stages(seconds: Mapping[str, float]) -> List[Dict[str, Any]]:
+def _stages(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
     known = [(name, float(value)) for name, value in seconds.items() if np.isfinite(float(value))]
     whole = sum(value for _, value in known) or 1.0
     before = 0.0
@@ -216,7 +220,7 @@ def _stages(seconds: Mapping[str, float]) -> List[Dict[str, Any]]:
     return stages
 
 
-def _accounting(data: ReportData) -> Dict[str, Any]:
+def _accounting(data: ReportData) -> dict[str, Any]:
     rows = int(data.accounting.get("rows", len(data.rows)))
     rejected = int(data.accounting.get("rejected", len(data.rejected)))
     listed = int(data.accounting.get("listed", rows + rejected))
@@ -224,8 +228,8 @@ def _accounting(data: ReportData) -> Dict[str, Any]:
     return {"listed": listed, "rows": rows, "rejected": rejected, "sound": sound}
 
 
-def _reasons(rejected: Sequence[Mapping[str, Any]]) -> List[Tuple[str, int]]:
-    stages: Dict[str, int] = {}
+def _reasons(rejected: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    stages: dict[str, int] = {}
     for item in rejected:
         stage = str(item.get("stage") or "unknown")
         stages[stage] = stages.get(stage, 0) + 1
@@ -256,7 +260,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _score(value: Optional[float]) -> str:
+def _score(value: float | None) -> str:
     """Return a score with three digits and a true minus sign."""
     if value is None or not np.isfinite(value):
         return "–"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 
@@ -18,12 +18,12 @@ _DIGITS = 6
 _LARGE_LABEL = 3
 
 
-def finite_or_none(values: np.ndarray) -> List[Optional[float]]:
+def finite_or_none(values: np.ndarray) -> list[float | None]:
     """Return the numbers of a 1-D array with six digits; None for what JSON cannot say (NaN, infinity)."""
     return [float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None for value in values.tolist()]
 
 
-def ends(scores: np.ndarray, component: int, pictures: int = STRIP_PICTURES) -> Tuple[List[int], List[int]]:
+def ends(scores: np.ndarray, component: int, pictures: int = STRIP_PICTURES) -> tuple[list[int], list[int]]:
     """Return the rows with the lowest scores (lowest first) and with the highest (highest last).
 
     `scores` is [n, k]. No row is at both ends: each has at most n // 2 rows. Rows without a score are left out.
@@ -45,15 +45,15 @@ def plane(scores: np.ndarray) -> np.ndarray:
     return flat
 
 
-def by_label(rows: Rows) -> Dict[str, List[int]]:
+def by_label(rows: Rows) -> dict[str, list[int]]:
     """Return the row numbers of each label, the largest label first, then by name."""
-    groups: Dict[str, List[int]] = {}
+    groups: dict[str, list[int]] = {}
     for index, (_, label) in enumerate(rows):
         groups.setdefault(label, []).append(index)
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def spread(rows: Rows, scores: np.ndarray, taken: List[int], limit: int) -> List[int]:
+def spread(rows: Rows, scores: np.ndarray, taken: list[int], limit: int) -> list[int]:
     """Return `taken` filled up to `limit` rows: first one of each label, then an even spread over the plane.
 
     The row of a label is the one nearest to the label's median. After that, each row is the one farthest from all
@@ -83,7 +83,7 @@ def spread(rows: Rows, scores: np.ndarray, taken: List[int], limit: int) -> List
     return chosen
 
 
-def drawn(rows: Rows, must: Sequence[int], limit: int) -> List[int]:
+def drawn(rows: Rows, must: Sequence[int], limit: int) -> list[int]:
     """Return the rows to draw, ascending: all, or `limit` of them in the labels' proportions.
 
     `must` are drawn in any case, and so is one row of each label while there is room.
@@ -99,7 +99,7 @@ def drawn(rows: Rows, must: Sequence[int], limit: int) -> List[int]:
     return sorted(chosen)
 
 
-def histogram(column: np.ndarray) -> Tuple[List[float], Optional[float]]:
+def histogram(column: np.ndarray) -> tuple[list[float], float | None]:
     """Return the heights (0…1) of a histogram of scores, and where zero lies between its ends (0…1)."""
     good = column[np.isfinite(column)]
     low, high = (float(good.min()), float(good.max())) if len(good) else (0.0, 0.0)
@@ -109,7 +109,7 @@ def histogram(column: np.ndarray) -> Tuple[List[float], Optional[float]]:
     return [round(float(value), 3) for value in counts / counts.max()], round(-low / (high - low), 4)
 
 
-def extreme_labels(groups: Dict[str, List[int]], column: np.ndarray, many: int) -> Tuple[List[str], List[str]]:
+def extreme_labels(groups: dict[str, list[int]], column: np.ndarray, many: int) -> tuple[list[str], list[str]]:
     """Return the labels with the lowest mean scores and those with the highest, the most extreme first.
 
     Labels of fewer than three rows say little and are left out; no label is on both sides.
@@ -120,7 +120,7 @@ def extreme_labels(groups: Dict[str, List[int]], column: np.ndarray, many: int) 
     return [label for _, label in means[:each]], [label for _, label in means[::-1][:each]]
 
 
-def needed(cumulative: Sequence[Optional[float]], share: float) -> Optional[int]:
+def needed(cumulative: Sequence[float | None], share: float) -> int | None:
     """Return how many components hold `share` of the total variance; None when those kept hold less."""
     for index, value in enumerate(cumulative):
         if value is not None and value >= share - 1e-12:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 import unicodedata
-from typing import Any, Optional, Union
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -71,14 +72,14 @@ def count(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def noun(number: int, one: str, many: Optional[str] = None) -> str:
+def noun(number: int, one: str, many: str | None = None) -> str:
     """Return the number with its noun: noun(1, "row") is "1 row", noun(3, "row") "3 rows"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def size(value: Any) -> str:
     """Return a number of bytes with a unit of a thousand; an empty string for what is no number."""
-    if not isinstance(value, (int, float)) or value != value:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
         return ""
     amount = float(value)
     for unit in ("bytes", "kB", "MB", "GB"):
@@ -88,7 +89,7 @@ def size(value: Any) -> str:
     return f"{amount:.1f} TB"
 
 
-def percent(share: Optional[float], digits: int = 1) -> str:
+def percent(share: float | None, digits: int = 1) -> str:
     """Return a share (0 to 1) in per cent, or a dash when there is none."""
     return "–" if share is None else f"{100 * share:.{digits}f}\u00a0%"
 
@@ -104,7 +105,7 @@ def setting(name: str, value: Any) -> str:
     return str(value)
 
 
-def picture_uri(picture: Union[str, bytes]) -> str:
+def picture_uri(picture: str | bytes) -> str:
     """Return a picture as a data URI; an empty string for what is no PNG, JPEG, WebP or GIF.
 
     `picture` is a data URI (text or ASCII bytes) or the bytes of the encoded image.

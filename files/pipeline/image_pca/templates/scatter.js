@@ -25,7 +25,8 @@ const images = new Map();
 for (let point = 0; point < total; point++) {
   if (data.thumb[point] < 0) continue;
   const group = svg("g", { class: "print " + styleOf(data.label[point]) });
-  svg("image", { href: data.pictures[data.thumb[point]], preserveAspectRatio: "xMidYMid slice" }, group);
+  svg("rect", { class: "ground" }, group);
+  svg("image", { href: data.pictures[data.thumb[point]] }, group);
   svg("rect", {}, group);
   images.set(point, group);
 }
@@ -123,7 +124,7 @@ function drawNow() {
     if (!group.isConnected) prints.prepend(group);
     group.setAttribute("class", "print " + tint(data.label[point]));
     for (const part of group.children) {
-      const inset = part.tagName === "rect" ? 0 : 1.5;
+      const inset = part.tagName === "rect" ? 0 : 2;
       part.setAttribute("x", place.x[point] - size / 2 + inset); part.setAttribute("y", place.y[point] - size / 2 + inset);
       part.setAttribute("width", size - 2 * inset); part.setAttribute("height", size - 2 * inset);
       if (part.tagName === "rect") part.setAttribute("rx", 4);
