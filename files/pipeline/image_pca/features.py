@@ -1,0 +1,178 @@
+"""From keys to rows of the feature table: fetch, decode, infer, commit. Plain functions, with or without Spark."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Protocol, Tuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import Rejected
+from .images import decode
+from .listing import ImageRef
+from .plan import Chunk
+from .storage import Storage, StorageSpec, open_storage
+from .table import PARQUET, Row, chunk_name, to_parquet
+
+FETCHERS = 8
+DECODERS = 2
+AHEAD_IMAGES = 48
+AHEAD_BYTES = 134_217_728
+
+Pixels = npt.NDArray[np.uint8]
+Outcome = Tuple[ImageRef, Optional[Pixels], Optional[Rejected]]
+
+
+class Extractor(Protocol):
+    """A loaded model: uint8 [b, height, width, 3] to float32 [b, features], b up to batch_size."""
+
+    input_size: tuple[int, int]
+    features: int
+    batch_size: int
+
+    def extract(self, images: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class FeatureModel:
+    """A model before it is loaded, small enough to travel with each task.
+
+    load(threads) gives the Extractor; it is called once in each process. description goes into the manifest.
+    """
+
+    fingerprint: str
+    input_size: tuple[int, int]
+    features: int
+    load: Callable[[int], Extractor]
+    resize: str = "bilinear"
+    description: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every chunk's computation needs to know."""
+
+    source: StorageSpec
+    sink: StorageSpec
+    table_prefix: str
+    model: FeatureModel
+    max_pixels: int
+    max_bytes: int
+    threads: int
+
+
+class Done(NamedTuple):
+    """A chunk that was computed: its object ("" if no row could be committed), the (key, etag, stage, reason)
+    of its rows in order, and the images that could not be read this time."""
+
+    object_key: str
+    rows: list[tuple[str, str, str | None, str | None]]
+    transient: list[tuple[ImageRef, str, str]]
+
+
+def compute(work: Work, tick: Callable[[int], None], chunk: Chunk) -> Done:
+    """Compute one chunk and commit it; tick(n) is told of every n images that are through."""
+    source, sink = open_storage(work.source), open_storage(work.sink)
+    extractor = _extractor(work.model.fingerprint, work.threads, work.model)
+    rows: list[Row] = []
+    transient: list[tuple[ImageRef, str, str]] = []
+    for batch in _batches(_decoded(source, chunk, work), extractor.batch_size):
+        vectors = iter(_extract(extractor, [pixels for _, pixels, _ in batch if pixels is not None]))
+        for image, pixels, refused in batch:
+            if refused is None and pixels is not None:
+                rows.append(_row(image, next(vectors)))
+            elif refused is not None and refused.transient:
+                transient.append((image, refused.stage, refused.reason))
+            elif refused is not None:
+                rows.append(Row(image, None, refused.stage, refused.reason))
+        tick(len(batch))
+    return Done(_commit(sink, work.table_prefix, rows), [_brief(row) for row in rows], transient)
+
+
+def _commit(sink: Storage, prefix: str, rows: list[Row]) -> str:
+    if not rows:
+        return ""
+    key = prefix + chunk_name([row.image for row in rows])
+    sink.put_if_absent(key, to_parquet(rows), PARQUET)  # an object of that name has the same rows
+    return key
+
+
+def _brief(row: Row) -> tuple[str, str, str | None, str | None]:
+    return row.image.key, row.image.etag, row.stage, row.reason
+
+
+def _row(image: ImageRef, vector: npt.NDArray[np.float32]) -> Row:
+    if np.isfinite(vector).all():
+        return Row(image, vector)
+    return Row(image, None, "features", "The model gave values that are not finite numbers.")
+
+
+def _extract(extractor: Extractor, pixels: list[Pixels]) -> npt.NDArray[np.float32]:
+    if not pixels:
+        return np.empty((0, extractor.features), np.float32)
+    return np.asarray(extractor.extract(np.stack(pixels)), dtype=np.float32)
+
+
+def _decoded(source: Storage, chunk: Chunk, work: Work) -> Iterator[Outcome]:
+    """Outcomes in the order of the chunk; requests run ahead of decoding, and decoding ahead of the caller."""
+    waiting: deque[Future[Outcome]] = deque()
+    sizes: deque[int] = deque()
+    fetchers, decoders = _pools()
+    try:
+        for image in chunk:
+            while waiting and (len(waiting) >= AHEAD_IMAGES or sum(sizes) + image.size > AHEAD_BYTES):
+                sizes.popleft()
+                yield waiting.popleft().result()
+            fetched = None if image.size > work.max_bytes else fetchers.submit(source.get, image.key, image.etag)
+            waiting.append(decoders.submit(_decode, image, fetched, work))
+            sizes.append(image.size)
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _decode(image: ImageRef, fetched: Future[bytes] | None, work: Work) -> Outcome:
+    try:
+        if fetched is None:
+            reason = f"The object has {image.size:,} bytes, more than the {work.max_bytes:,} allowed."
+            raise Rejected("read", reason)
+        pixels = decode(fetched.result(), work.model.input_size, work.max_pixels, work.model.resize)
+        return image, pixels, None
+    except Rejected as refused:
+        return image, None, refused
+
+
+def _batches(outcomes: Iterator[Outcome], size: int) -> Iterator[list[Outcome]]:
+    """Groups with `size` decoded images each (the last may have fewer), rejected ones along with them."""
+    batch: list[Outcome] = []
+    good = 0
+    for outcome in outcomes:
+        batch.append(outcome)
+        good += outcome[1] is not None
+        if good == size:
+            yield batch
+            batch, good = [], 0
+    if batch:
+        yield batch
+
+
+@functools.lru_cache(maxsize=1)
+def _pools() -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
+    return ThreadPoolExecutor(FETCHERS, "fetch"), ThreadPoolExecutor(DECODERS, "decode")
+
+
+_LOADED: dict[tuple[str, int], Extractor] = {}
+
+
+def _extractor(fingerprint: str, threads: int, model: FeatureModel) -> Extractor:
+    """The model, loaded once in a process."""
+    if (fingerprint, threads) not in _LOADED:
+        _LOADED.clear()
+        _LOADED[fingerprint, threads] = model.load(threads)
+    return _LOADED[fingerprint, threads]

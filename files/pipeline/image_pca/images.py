@@ -1,0 +1,155 @@
+"""From the bytes of a file to the pixels that a model takes. What a file is says its content, not its name."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from .errors import Rejected
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+}
+WHITE = 255
+EXIF_ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+MAX_16_BIT = 65535
+THUMBNAIL_QUALITY = 80
+
+# The limit on pixels is enforced here from the header, with a reason; Pillow's own would only warn.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def decode(
+    data: bytes, input_size: tuple[int, int], max_pixels: int, resize: str = "bilinear"
+) -> npt.NDArray[np.uint8]:
+    """The first frame as RGB pixels of the model's size.
+
+    input_size: (height, width). Returns uint8 [height, width, 3]. Raises Rejected with stage "decode".
+    """
+    picture = _rgb(data, max_pixels)
+    height, width = input_size
+    return np.asarray(picture.resize((width, height), FILTERS[resize]), dtype=np.uint8)
+
+
+def thumbnail(data: bytes, size: int, max_pixels: int = 100_000_000) -> bytes:
+    """A JPEG of at most size x size pixels with the picture's own proportions; raises Rejected."""
+    picture = _rgb(data, max_pixels, draft=size)
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    output = io.BytesIO()
+    picture.save(output, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
+    return output.getvalue()
+
+
+def _rgb(data: bytes, max_pixels: int, draft: int = 0) -> Image.Image:
+    if not data:
+        raise Rejected("decode", "The file is empty.")
+    try:
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise Rejected("decode", _what_else(data)) from None
+    except Exception as error:  # hostile files make the parsers raise anything
+        raise Rejected("decode", f"The file's header is damaged: {_sentence(error)}") from error
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise Rejected(
+            "decode",
+            f"The picture has {width} x {height} = {width * height:,} pixels, more than the {max_pixels:,} allowed.",
+        )
+    if not width or not height:
+        raise Rejected("decode", f"The picture has no pixels: {width} x {height}.")
+    if draft:
+        picture.draft("RGB", (2 * draft, 2 * draft))
+    try:
+        picture.load()
+        return _upright(picture, _flat(picture))
+    except Rejected:
+        raise
+    except Exception as error:
+        reason = _sentence(error)
+        if "truncated" in reason or isinstance(error, EOFError):
+            raise Rejected("decode", f"The file breaks off before the picture is complete: {reason}") from error
+        raise Rejected("decode", f"The {picture.format} file is damaged: {reason}") from error
+
+
+def _flat(picture: Image.Image) -> Image.Image:
+    """RGB, with white behind whatever is transparent and 16-bit greys scaled down."""
+    if picture.mode in DEEP_GREY:
+        return _from_16_bit(picture)
+    if picture.mode == "F":
+        raise Rejected("decode", "Its pixels are floating-point numbers without a fixed white; save it with 8 or 16 bits.")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layer = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        paper = Image.new("RGB", picture.size, (WHITE, WHITE, WHITE))
+        paper.paste(layer, mask=layer.getchannel("A"))
+        return paper
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _from_16_bit(picture: Image.Image) -> Image.Image:
+    levels: npt.NDArray[Any] = np.asarray(picture).astype(np.int64)
+    if levels.min() < 0 or levels.max() > MAX_16_BIT:
+        raise Rejected("decode", "Its pixels are 32-bit numbers without a fixed white; save it with 8 or 16 bits.")
+    eight = ((levels * WHITE + MAX_16_BIT // 2) // MAX_16_BIT).astype(np.uint8)
+    clear = picture.info.get("transparency")
+    if isinstance(clear, int):
+        eight[levels == clear] = WHITE
+    return Image.fromarray(eight).convert("RGB")
+
+
+def _upright(picture: Image.Image, pixels: Image.Image) -> Image.Image:
+    """Turned as the camera says; a damaged EXIF block is no reason to refuse good pixels."""
+    try:
+        turn = TURNS.get(picture.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:
+        turn = None
+    return pixels if turn is None else pixels.transpose(turn)
+
+
+def _what_else(data: bytes) -> str:
+    head = data[:512]
+    kinds = (
+        (head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"), "a HEIC picture"),
+        (head[4:12] in (b"ftypavif", b"ftypavis"), "an AVIF picture"),
+        (head.startswith(b"%PDF"), "a PDF document"),
+        (b"<svg" in head, "an SVG drawing"),
+        (head.lstrip()[:5].lower() in (b"<!doc", b"<html", b"<?xml"), "a web page or XML"),
+        (head.startswith(b"PK\x03\x04"), "a ZIP archive or an office document"),
+        (head.startswith(b"\x1f\x8b"), "a gzip archive"),
+        (_is_text(head), "text"),
+    )
+    found = next((kind for matches, kind in kinds if matches), "")
+    wanted = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+    return f"The file holds {found}, not a {wanted} picture." if found else f"The file is not a {wanted} picture."
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # a character cut in two at the end is still text
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(character.isprintable() or character in "\t\r\n" for character in text)
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text[0].upper() + text[1:].rstrip(".") + "."

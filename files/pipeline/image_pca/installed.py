@@ -1,0 +1,47 @@
+"""What is installed here: the prepared model and the versions of everything that can change a number."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from importlib import metadata
+
+from . import models
+from .features import FeatureModel
+from .settings import Settings
+
+DISTRIBUTIONS = ("numpy", "pillow", "pyarrow", "boto3", "openvino", "tensorflow-cpu")
+
+
+def prepared_model(settings: Settings) -> FeatureModel:
+    """The model in settings.model_dir with the engine that all tasks will use; raises JobError."""
+    description = models.describe(settings.model_dir)
+    engine = models.resolve_engine(settings.inference_engine, settings.model_dir)
+    height, width = description["input_size"]
+    return FeatureModel(
+        fingerprint=models.fingerprint(settings.model_dir, engine),
+        input_size=(height, width),
+        features=description["features"],
+        load=functools.partial(models.load_extractor, settings.model_dir, engine),
+        resize=description["resize"],
+        description={
+            "name": description["name"],
+            "weights": description["weights"],
+            "pooling": description["pooling"],
+            "preprocessing_version": description["preprocessing_version"],
+            "input_size": [height, width],
+            "features": description["features"],
+            "engine": {"name": engine.name, "version": engine.version, "precision": engine.precision},
+        },
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions by name, of what is installed."""
+    found = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,210 @@
+"""The run, from a place full of images to a PCA matrix: spark-submit .../image_pca/job.py --settings FILE"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if not __package__:  # spark-submit starts this file by its path, which makes no package of it
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from image_pca.job import main as package_main
+
+    sys.exit(package_main(sys.argv[1:]))
+
+import argparse
+import contextlib
+import functools
+import platform
+import traceback
+from typing import Any, Callable, Iterator, Sequence
+
+from . import matrix, outputs, table
+from .errors import JobError
+from .executors import SparkExecutor
+from .features import Done, FeatureModel, Work, compute
+from .installed import prepared_model, versions
+from .listing import ImageRef, Listing, list_images
+from .outputs import RejectedImage
+from .pca import FEWEST_ROWS, PcaModel
+from .plan import count, plan
+from .progress import Progress
+from .settings import Location, Settings
+from .storage import Storage, StorageSpec, open_storage
+from .summary import manifest_of, reasons, report_page, summary_of
+
+WRITING_STEPS = 5
+
+
+class Job:
+    """One run. new_executor starts what maps functions over chunks: Spark, or this process."""
+
+    def __init__(
+        self, settings: Settings, model: FeatureModel, new_executor: Callable[[], Any], progress: Progress
+    ) -> None:
+        self.settings = settings
+        self.model = model
+        self.progress = progress
+        self.source = _open(settings, settings.source)
+        self.sink = _open(settings, settings.sink)
+        self.result = outputs.Run(self.sink, settings.sink.prefix, settings.run_id)
+        self.table_prefix = f"{settings.sink.prefix}features/{model.fingerprint}/"
+        self.index: table.Index = {}
+        self.rejected: list[RejectedImage] = []
+        self.facts: dict[str, Any] = {}
+        self._new_executor = new_executor
+
+    def run(self) -> dict[str, Any]:
+        """The whole way; returns the summary. Raises JobError, and then no reader sees anything of the run."""
+        with self.progress.stage("listing"):
+            listing = list_images(self.source, self.settings.source)
+            self.result.refuse_if_complete()
+            self.progress.update(len(listing.images), len(listing.images), force=True)
+        with contextlib.closing(self._new_executor()) as executor:
+            with self.progress.stage("features"):
+                self._features(listing, executor)
+            with self.progress.stage("pca"):
+                parts = matrix.parts_of(listing.images, self.index)
+                fitted = self._fit(parts, executor)
+                places, scores = self._scores(parts, fitted, executor)
+            self.facts["versions"] = {**versions(), **executor.versions()}
+        with self.progress.stage("writing"):
+            self._write(listing, [listing.images[place] for place in places], scores, fitted, parts)
+        return summary_of(
+            self.settings, self.progress.seconds, fitted, self.facts, self.sink.url(self.result.prefix)
+        )
+
+    def _features(self, listing: Listing, executor: Any) -> None:
+        """Compute what the feature table lacks, and know the outcome of every listed image."""
+        images = listing.images
+        self.index = table.read_index(self.sink, self.table_prefix)
+        chunks = plan(images, self.index.keys(), self.settings.chunk_images)
+        reused = len(images) - count(chunks)
+        told = functools.partial(self._tell, reused, len(images))
+        told(0)
+        work = Work(
+            self.source.spec, self.sink.spec, self.table_prefix, self.model,
+            self.settings.max_pixels, self.settings.max_bytes, executor.threads,
+        )  # fmt: skip
+        done: Sequence[Done] = executor.map(functools.partial(compute, work), chunks, told)
+        for chunk in done:
+            table.add_places(self.index, chunk.object_key, chunk.rows)
+        transient = {item[0]: RejectedImage(*item) for chunk in done for item in chunk.transient}
+        rejected = (self._rejection(image, transient) for image in images)
+        self.rejected = [item for item in rejected if item is not None]
+        self.facts = {
+            "accounting": {
+                "listed": len(images),
+                "rows": len(images) - len(self.rejected),
+                "rejected": len(self.rejected),
+            },
+            "reused": reused,
+            "computed": len(images) - reused,
+        }
+        self._tell(0, len(images), len(images), force=True)
+
+    def _tell(self, reused: int, total: int, done: int, force: bool = False) -> None:
+        self.progress.update(min(reused + done, total), total, force, new=done)
+
+    def _rejection(self, image: ImageRef, transient: dict[ImageRef, RejectedImage]) -> RejectedImage | None:
+        place = self.index.get((image.key, image.etag))
+        if place is None:
+            return transient[image]
+        return None if place.stage is None else RejectedImage(image, place.stage, place.reason or "")
+
+    def _fit(self, parts: list[matrix.Part], executor: Any) -> PcaModel:
+        rows = self.facts["accounting"]["rows"]
+        if rows < FEWEST_ROWS:
+            raise JobError(
+                "There are too few images for a PCA",
+                self.settings.images,
+                f"{rows} of {self.facts['accounting']['listed']} can be used, and a PCA needs {FEWEST_ROWS}. "
+                + reasons(self.rejected),
+                "Upload more pictures, or repair these.",
+            )
+        settings = self.settings
+        return matrix.fit(
+            self.sink.spec, parts, self.model.features, executor,
+            components=settings.components, standardize=settings.standardize,
+        )
+
+    def _scores(self, parts: list[matrix.Part], fitted: PcaModel, executor: Any) -> Any:
+        told = functools.partial(self._tell, 0, self.facts["accounting"]["rows"])
+        return matrix.scores(self.sink.spec, parts, fitted, executor, told)
+
+    def _write(
+        self, listing: Listing, good: list[ImageRef], scores: Any, fitted: PcaModel, parts: list[matrix.Part]
+    ) -> None:
+        steps: Iterator[int] = iter(range(1, WRITING_STEPS + 1))
+
+        def step() -> None:
+            self.progress.update(next(steps), WRITING_STEPS, force=True)
+
+        outputs.write_results(self.result, good, scores, model=fitted, rejected=self.rejected, step=step)
+        page = report_page(
+            self.settings, self.model, self.source, good=good, scores=scores, fitted=fitted, rejected=self.rejected,
+            seconds=self.progress.seconds, facts=self.facts,
+        )  # fmt: skip
+        self.result.write("report.html", page, outputs.HTML)
+        step()
+        manifest = manifest_of(
+            self.settings, self.model, seconds=self.progress.seconds, listing=listing, parts=parts, fitted=fitted,
+            facts=self.facts,
+        )  # fmt: skip
+        self.result.publish(manifest)
+        step()
+
+
+def guarded(body: Callable[[], dict[str, Any]], progress: Progress) -> int:
+    """Run body; whatever goes wrong becomes one message and the last event. Returns the exit code."""
+    try:
+        summary = body()
+    except JobError as error:
+        failure = error
+    except KeyboardInterrupt:
+        failure = JobError("The run was interrupted", platform.node(), "Someone stopped it.", "Run it again to go on.")
+    except MemoryError:
+        failure = JobError(
+            "The host is out of memory", platform.node(), "The driver could not get more.",
+            "Use a host with more memory, or fewer images a run.",
+        )  # fmt: skip
+    except Exception as error:
+        traceback.print_exc()
+        failure = JobError(
+            "The job failed in a way that nobody foresaw", platform.node(), f"{type(error).__name__}: {error}.",
+            "Please report it, with the log.",
+        )  # fmt: skip
+    else:
+        progress.done(summary)
+        return 0
+    progress.failed(failure)
+    print(f"\nerror: {failure}", file=sys.stderr)
+    return 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run on Spark what the settings file says; 0 when the run is complete and visible."""
+    parser = argparse.ArgumentParser(prog="job.py", description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("--settings", required=True, help="JSON file of settings; its folder gets progress.jsonl")
+    path = parser.parse_args(argv).settings
+    try:
+        settings = Settings.from_file(path)
+        progress = Progress(settings.work_dir)
+    except JobError as error:
+        with contextlib.suppress(JobError):
+            Progress(str(Path(path).resolve().parent)).failed(error)
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+    def body() -> dict[str, Any]:
+        model = prepared_model(settings)
+        return Job(settings, model, lambda: SparkExecutor(f"Orchard {settings.run_id}"), progress).run()
+
+    return guarded(body, progress)
+
+
+def _open(settings: Settings, location: Location) -> Storage:
+    return open_storage(StorageSpec(location.root, settings.endpoint_url, settings.region))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

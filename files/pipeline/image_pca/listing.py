@@ -1,0 +1,54 @@
+"""From a place to the list of its images."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .errors import JobError
+from .settings import Location
+from .storage import Storage
+
+
+class ImageRef(NamedTuple):
+    """One listed object. label: the name of its parent folder, "" right under the prefix."""
+
+    key: str
+    label: str
+    etag: str
+    size: int
+
+
+class Listing(NamedTuple):
+    """All listed objects, sorted by key; markers: how many empty "folder" objects were passed over."""
+
+    images: list[ImageRef]
+    markers: int
+
+
+def label_of(key: str, prefix: str) -> str:
+    """The name of the folder that holds the object, "" if that is the prefix itself."""
+    folder = key[len(prefix) :].rpartition("/")[0]
+    return folder.rpartition("/")[2]
+
+
+def list_images(storage: Storage, location: Location) -> Listing:
+    """Everything under the location but the empty objects that consoles make for folders.
+
+    Raises JobError when there is nothing.
+    """
+    images: list[ImageRef] = []
+    markers = 0
+    for info in storage.list(location.prefix):
+        if info.key.endswith("/") and info.size == 0:
+            markers += 1
+        else:
+            images.append(ImageRef(info.key, label_of(info.key, location.prefix), info.etag, info.size))
+    if not images:
+        raise JobError(
+            "No images were found",
+            location.url(),
+            "There is no object there.",
+            "Check the place (bucket, images_prefix or --images), or upload some images.",
+        )
+    images.sort(key=lambda image: image.key.encode("utf-8", "surrogatepass"))
+    return Listing(images, markers)

@@ -1,0 +1,107 @@
+"""The chosen rows of the feature table as one matrix that is never whole in one place: its PCA and its scores.
+
+The order of all sums is that of the table's chunks; who computes which of them does not matter.
+"""
+
+from __future__ import annotations
+
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, NamedTuple, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .executors import Tick
+from .listing import ImageRef
+from .pca import Matrix, Moments, PcaModel, fit_moments, fit_rows, merge, moments_of, transform
+from .settings import Components
+from .storage import StorageSpec, open_storage
+from .table import READERS, Index, read_features
+
+# Partial moments travel to the driver together: so much memory may they take there.
+MOMENT_BYTES = 134_217_728
+MOST_GROUPS = 64
+
+
+class Part(NamedTuple):
+    """Rows of one object, and the places of these images in the listing's order."""
+
+    object_key: str
+    rows: tuple[int, ...]
+    places: tuple[int, ...]
+
+
+def parts_of(images: Sequence[ImageRef], index: Index) -> list[Part]:
+    """The good images by object, objects in the order of their first image in the listing."""
+    rows: dict[str, list[int]] = {}
+    places: dict[str, list[int]] = {}
+    for number, image in enumerate(images):
+        place = index.get((image.key, image.etag))
+        if place is not None and place.stage is None:
+            rows.setdefault(place.object_key, []).append(place.row)
+            places.setdefault(place.object_key, []).append(number)
+    return [Part(key, tuple(rows[key]), tuple(places[key])) for key in rows]
+
+
+def fit(
+    sink: StorageSpec, parts: list[Part], columns: int, executor: Any, *, components: Components, standardize: bool
+) -> PcaModel:
+    """The PCA of all parts' rows; raises JobError."""
+    rows = sum(len(part.rows) for part in parts)
+    if rows < columns:
+        return fit_rows(gather(sink, parts, columns), components, standardize)
+    groups = _groups(parts, columns)
+    moments = merge(executor.map(functools.partial(_moments, sink), groups, _nothing))
+    if moments is None:
+        return fit_rows(np.empty((0, columns), np.float32), components, standardize)
+    return fit_moments(moments, components, standardize)
+
+
+def gather(sink: StorageSpec, parts: Sequence[Part], columns: int) -> npt.NDArray[np.float32]:
+    """Features [n, d] of all parts, here."""
+    storage = open_storage(sink)
+    matrix = np.empty((sum(len(part.rows) for part in parts), columns), np.float32)
+    at = 0
+    with ThreadPoolExecutor(READERS) as pool:
+        for block in pool.map(lambda part: read_features(storage, part.object_key, part.rows), parts):
+            matrix[at : at + len(block)] = block
+            at += len(block)
+    return matrix
+
+
+def scores(
+    sink: StorageSpec, parts: list[Part], model: PcaModel, executor: Any, progress: Callable[[int], None]
+) -> tuple[list[int], Matrix]:
+    """Places in the listing, ascending, and the scores [n, k] of these images."""
+    blocks = executor.map(functools.partial(_scores, sink, model), parts, progress)
+    places = np.concatenate([np.asarray(part.places) for part in parts])
+    order = np.argsort(places, kind="stable")
+    together: Matrix = np.concatenate(blocks)[order]
+    return [int(place) for place in places[order]], together
+
+
+def _moments(sink: StorageSpec, tick: Tick, group: Sequence[Part]) -> Moments:
+    storage = open_storage(sink)
+    merged = merge(moments_of(read_features(storage, part.object_key, part.rows)) for part in group)
+    if merged is None:
+        raise ValueError("a group without parts")
+    tick(merged.rows)
+    return merged
+
+
+def _scores(sink: StorageSpec, model: PcaModel, tick: Tick, part: Part) -> Matrix:
+    block = transform(model, read_features(open_storage(sink), part.object_key, part.rows))
+    tick(len(block))
+    return block
+
+
+def _groups(parts: list[Part], columns: int) -> list[list[Part]]:
+    """Neighbouring parts; how many groups depends on the table alone, so that the sums do as well."""
+    number = min(len(parts), MOST_GROUPS, max(1, MOMENT_BYTES // (columns * columns * 8)))
+    bounds = [len(parts) * step // number for step in range(number + 1)] if parts else []
+    return [parts[start:end] for start, end in zip(bounds, bounds[1:])]
+
+
+def _nothing(_: int) -> None:
+    return None

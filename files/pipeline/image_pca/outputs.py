@@ -1,0 +1,167 @@
+"""What a run leaves behind: files under runs/<run_id>/, then its manifest, then latest.json, in that order.
+
+A run is visible only through its manifest, so that no reader ever sees a part of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import JobError
+from .listing import ImageRef
+from .pca import Matrix, PcaModel
+from .storage import Storage
+from .table import PARQUET
+
+CSV = "text/csv; charset=utf-8"
+JSON = "application/json"
+HTML = "text/html; charset=utf-8"
+BINARY = "application/octet-stream"
+ROWS_A_PART = 250_000
+MUST_QUOTE = frozenset(',"\r\n')
+
+
+class RejectedImage(NamedTuple):
+    """A line of rejected.csv."""
+
+    image: ImageRef
+    stage: str
+    reason: str
+
+
+class Run:
+    """The folder of one run in the output, written file by file."""
+
+    def __init__(self, storage: Storage, prefix: str, run_id: str) -> None:
+        self.storage = storage
+        self.run_id = run_id
+        self.prefix = f"{prefix}runs/{run_id}/"
+        self._latest = f"{prefix}latest.json"
+        self.files: list[dict[str, Any]] = []
+
+    @property
+    def manifest_key(self) -> str:
+        return self.prefix + "manifest.json"
+
+    def refuse_if_complete(self) -> None:
+        """A run's name is used once: raises JobError when its manifest is there."""
+        if self.storage.exists(self.manifest_key):
+            raise self._taken()
+
+    def write(self, name: str, data: bytes, content_type: str) -> None:
+        """Put one file of the run and note it for the manifest."""
+        self.storage.put(self.prefix + name, data, content_type)
+        self.files.append({"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+
+    def publish(self, manifest: Mapping[str, Any]) -> None:
+        """Make the run visible: its manifest, then latest.json."""
+        data = _json({**manifest, "files": self.files})
+        if not self.storage.put_if_absent(self.manifest_key, data, JSON):
+            raise self._taken()
+        latest = _json({"run_id": self.run_id, "manifest": self.manifest_key})
+        self.storage.replace(self._latest, lambda _: latest, JSON)
+
+    def _taken(self) -> JobError:
+        return JobError(
+            "There is a complete run of that name",
+            self.storage.url(self.manifest_key),
+            f"A run is never written twice, and {self.run_id} is finished.",
+            "Choose another run_id, or leave it out for a new one.",
+        )
+
+
+def write_results(
+    run: Run, images: Sequence[ImageRef], scores: Matrix, *, model: PcaModel, rejected: Sequence[RejectedImage],
+    step: Callable[[], None],
+) -> None:  # fmt: skip
+    """pca.csv, pca.parquet/, variance.csv, rejected.csv and model.npz; images [n] belong to scores [n, k]."""
+    names = [f"pc_{number + 1}" for number in range(scores.shape[1])]
+    run.write("pca.csv", pca_csv(images, scores, names), CSV)
+    step()
+    for part, start in enumerate(range(0, len(images), ROWS_A_PART)):
+        some = slice(start, start + ROWS_A_PART)
+        run.write(f"pca.parquet/part-{part:05d}.parquet", _pca_parquet(images[some], scores[some], names), PARQUET)
+    step()
+    run.write("variance.csv", variance_csv(model), CSV)
+    run.write("rejected.csv", rejected_csv(rejected), CSV)
+    run.write("model.npz", model_npz(model), BINARY)
+    step()
+
+
+def pca_csv(images: Sequence[ImageRef], scores: Matrix, names: Sequence[str]) -> bytes:
+    """key, label and the scores; numbers in the shortest form that reads back as the same float64."""
+    lines = [",".join(["key", "label", *names])]
+    for image, values in zip(images, scores.tolist()):
+        lines.append(",".join([_field(image.key), _field(image.label), *map(repr, values)]))
+    return _text(lines)
+
+
+def variance_csv(model: PcaModel) -> bytes:
+    """One line a component."""
+    columns = (
+        model.explained_variance, model.explained_variance_ratio,
+        np.cumsum(model.explained_variance_ratio), model.singular_values,
+    )  # fmt: skip
+    lines = ["component,explained_variance,explained_variance_ratio,cumulative_ratio,singular_value"]
+    for number, values in enumerate(zip(*(column.tolist() for column in columns))):
+        lines.append(",".join([str(number + 1), *map(repr, values)]))
+    return _text(lines)
+
+
+def rejected_csv(rejected: Iterable[RejectedImage]) -> bytes:
+    """One line an image that is no row."""
+    lines = ["key,label,stage,reason,bytes,etag"]
+    for image, stage, reason in rejected:
+        fields = (image.key, image.label, stage, reason, str(image.size), image.etag)
+        lines.append(",".join(map(_field, fields)))
+    return _text(lines)
+
+
+def model_npz(model: PcaModel) -> bytes:
+    """All that projecting new images needs, under scikit-learn's names without their last underscore."""
+    output = io.BytesIO()
+    np.savez(
+        output,
+        components=model.components,
+        mean=model.mean,
+        scale=model.scale,
+        explained_variance=model.explained_variance,
+        explained_variance_ratio=model.explained_variance_ratio,
+        singular_values=model.singular_values,
+        noise_variance=np.float64(model.noise_variance),
+        n_samples=np.int64(model.n_samples),
+    )
+    return output.getvalue()
+
+
+def _pca_parquet(images: Sequence[ImageRef], scores: Matrix, names: Sequence[str]) -> bytes:
+    columns: dict[str, Any] = {
+        "key": pa.array([image.key for image in images], pa.string()),
+        "label": pa.array([image.label for image in images], pa.string()),
+    }
+    for number, name in enumerate(names):
+        columns[name] = pa.array(np.ascontiguousarray(scores[:, number]), pa.float64())
+    output = io.BytesIO()
+    pq.write_table(pa.table(columns), output, compression="snappy", use_dictionary=["label"])
+    return output.getvalue()
+
+
+def _field(text: str | None) -> str:
+    """A CSV field as RFC 4180 quotes it."""
+    text = text or ""
+    return '"' + text.replace('"', '""') + '"' if MUST_QUOTE.intersection(text) else text
+
+
+def _text(lines: Iterable[str]) -> bytes:
+    return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")

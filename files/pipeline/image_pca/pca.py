@@ -1,0 +1,195 @@
+"""Exact PCA in float64, from moments that are summed chunk by chunk, or from the rows when they are few.
+
+Numbers and signs are those of scikit-learn >= 1.5, PCA(svd_solver="full"); standardising is that of its
+StandardScaler. n: rows, d: columns, k: components. All BLAS work runs on BLAS_THREADS threads, so that
+the same rows in the same chunks give the same bits on the same kind of processor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterable
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from .errors import JobError
+from .settings import Components
+
+Matrix = npt.NDArray[np.float64]
+
+BLAS_THREADS = 1
+GRAM_COLUMNS = 4096
+FEWEST_ROWS = 2
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of n rows: mean [d] and scatter [d, d], the sum of the outer products of the centred rows."""
+
+    rows: int
+    mean: Matrix
+    scatter: Matrix
+
+
+@dataclass(frozen=True)
+class PcaModel:
+    """components [k, d]; mean, scale [d]; explained_variance (n - 1 degrees), its ratio of the total and
+    singular_values [k]; noise_variance: the mean variance of the components left out."""
+
+    components: Matrix
+    mean: Matrix
+    scale: Matrix
+    explained_variance: Matrix
+    explained_variance_ratio: Matrix
+    singular_values: Matrix
+    noise_variance: float
+    n_samples: int
+
+
+def moments_of(rows: npt.NDArray[Any]) -> Moments:
+    """Moments of rows [n, d] about their own mean, so that no common offset costs digits."""
+    with threadpool_limits(BLAS_THREADS):
+        exact = _finite(rows)
+        mean = exact.mean(axis=0)
+        exact = exact - mean
+        return Moments(len(exact), mean, exact.T @ exact)
+
+
+def merge(parts: Iterable[Moments]) -> Moments | None:
+    """Moments of all rows together, merged in the order given (Chan, Golub, LeVeque 1979); None of nothing."""
+    total: Moments | None = None
+    for part in parts:
+        if total is None:
+            total = part
+            continue
+        rows = total.rows + part.rows
+        step = part.mean - total.mean
+        scatter = total.scatter + part.scatter
+        scatter += np.outer(step, step) * (total.rows * part.rows / rows)
+        total = Moments(rows, total.mean + step * (part.rows / rows), scatter)
+    return total
+
+
+def fit_moments(moments: Moments, components: Components, standardize: bool = False) -> PcaModel:
+    """PCA of at least as many rows as columns, from their moments; raises JobError."""
+    rows, columns = moments.rows, len(moments.mean)
+    _check_count(rows, columns, components)
+    with threadpool_limits(BLAS_THREADS):
+        scale = _scale(np.diagonal(moments.scatter) / rows, moments.mean, rows, standardize)
+        covariance = moments.scatter / np.outer(scale, scale) / (rows - 1)
+        values, vectors = np.linalg.eigh(covariance)
+    variances = np.maximum(values[::-1], 0.0)
+    kept = _how_many(variances, min(rows, columns), components)
+    return _model(vectors[:, ::-1][:, :kept].T, moments.mean, scale, variances[: min(rows, columns)], rows)
+
+
+def fit_rows(features: npt.NDArray[Any], components: Components, standardize: bool = False) -> PcaModel:
+    """PCA of fewer rows than columns, from the n x n products of rows [n, d]; raises JobError."""
+    rows, columns = features.shape
+    _check_count(rows, columns, components)
+    with threadpool_limits(BLAS_THREADS):
+        mean, scale, gram = _gram(features, standardize)
+        values, vectors = np.linalg.eigh(gram)
+        variances = np.maximum(values[::-1], 0.0)[: min(rows, columns)] / (rows - 1)
+        kept = _how_many(variances, min(rows, columns), components)
+        left = vectors[:, ::-1][:, :kept]
+        right = np.empty((columns, kept))
+        for start, block in _blocks(features, mean, scale):
+            right[start : start + block.shape[1]] = block.T @ left
+        # Orthonormal whatever the rank: where a singular value is zero, QR completes the basis.
+        basis, _ = np.linalg.qr(right)
+    return _model(basis.T, mean, scale, variances, rows)
+
+
+def transform(model: PcaModel, features: npt.NDArray[Any]) -> Matrix:
+    """Scores [n, k] of rows [n, d]: centred (and scaled), then projected."""
+    with threadpool_limits(BLAS_THREADS):
+        scores: Matrix = ((_finite(features) - model.mean) / model.scale) @ model.components.T
+    return scores
+
+
+def largest_possible(rows: int, columns: int) -> int:
+    """How many components a table of that size has."""
+    return min(rows, columns)
+
+
+def _gram(features: npt.NDArray[Any], standardize: bool) -> tuple[Matrix, Matrix, Matrix]:
+    rows, columns = features.shape
+    mean, scale, gram = np.empty(columns), np.ones(columns), np.zeros((rows, rows))
+    for start in range(0, columns, GRAM_COLUMNS):
+        part = slice(start, start + GRAM_COLUMNS)
+        exact = _finite(features[:, part])
+        mean[part] = exact.mean(axis=0)
+        exact = exact - mean[part]
+        scale[part] = _scale((exact**2).sum(axis=0) / rows, mean[part], rows, standardize)
+        exact /= scale[part]
+        gram += exact @ exact.T
+    return mean, scale, gram
+
+
+def _blocks(features: npt.NDArray[Any], mean: Matrix, scale: Matrix) -> Iterable[tuple[int, Matrix]]:
+    for start in range(0, features.shape[1], GRAM_COLUMNS):
+        part = slice(start, start + GRAM_COLUMNS)
+        yield start, (features[:, part].astype(np.float64) - mean[part]) / scale[part]
+
+
+def _model(components: Matrix, mean: Matrix, scale: Matrix, variances: Matrix, rows: int) -> PcaModel:
+    kept = len(components)
+    largest = components[np.arange(kept), np.abs(components).argmax(axis=1)]
+    components = np.ascontiguousarray(components * np.where(largest < 0, -1.0, 1.0)[:, np.newaxis])
+    total = variances.sum()
+    ratio = variances[:kept] / total if total > 0 else np.zeros(kept)
+    noise = float(variances[kept:].mean()) if len(variances) > kept else 0.0
+    singular = np.sqrt(variances[:kept] * (rows - 1))
+    return PcaModel(components, mean, scale, variances[:kept].copy(), ratio, singular, noise, rows)
+
+
+def _scale(variance: Matrix, mean: Matrix, rows: int, standardize: bool) -> Matrix:
+    """Population standard deviations; 1 for columns that are constant but for rounding, as scikit-learn has it."""
+    if not standardize:
+        return np.ones(len(mean))
+    epsilon = np.finfo(np.float64).eps
+    constant = variance <= rows * epsilon * variance + (rows * mean * epsilon) ** 2
+    return np.where(constant, 1.0, np.sqrt(variance))
+
+
+def _how_many(variances: Matrix, largest: int, components: Components) -> int:
+    if components == "all":
+        return largest
+    if isinstance(components, float):
+        total = variances.sum()
+        shares = np.cumsum(variances[:largest] / total) if total > 0 else np.ones(largest)
+        return min(int(np.searchsorted(shares, components, side="right")) + 1, largest)
+    return int(components)
+
+
+def _check_count(rows: int, columns: int, components: Components) -> None:
+    if rows < FEWEST_ROWS:
+        raise JobError(
+            "There are too few images for a PCA",
+            f"{rows} usable",
+            f"A PCA needs at least {FEWEST_ROWS}.",
+            "Upload more images, or see in rejected.csv or the log why they were rejected.",
+        )
+    largest = largest_possible(rows, columns)
+    if isinstance(components, int) and components > largest:
+        raise JobError(
+            "More components are asked for than there are",
+            f"components = {components}",
+            f"{rows} images with {columns} features have at most {largest}.",
+            f"Set components to {largest} or less, to a share of the variance such as 0.95, or to all.",
+        )
+
+
+def _finite(rows: npt.NDArray[Any]) -> Matrix:
+    exact: Matrix = np.asarray(rows, dtype=np.float64)
+    if not np.isfinite(exact).all():
+        raise JobError(
+            "A feature is not a number",
+            "the feature table",
+            "It holds NaN or infinity, of which no PCA can be made.",
+            "Prepare the model anew (its weights may be damaged) and run the job again.",
+        )
+    return exact

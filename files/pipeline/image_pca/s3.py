@@ -1,0 +1,150 @@
+"""S3 through boto3: conditional reads and writes, bounded retries, errors that say what to do."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, Callable, Iterator
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from .errors import Rejected
+from .s3_errors import LATER, code_of, explain
+from .storage import ObjectInfo, Storage, StorageSpec
+
+# An endpoint that does not answer must be found out within a minute: attempts * (connect + read) at first contact.
+CONNECT_SECONDS = 5
+FIRST_READ_SECONDS = 10
+FIRST_ATTEMPTS = 3
+READ_SECONDS = 60
+ATTEMPTS = 6
+BODY_ATTEMPTS = 4
+CONNECTIONS = 32
+
+GONE = ("NoSuchKey", "404", "NoSuchVersion")
+CHANGED = ("PreconditionFailed", "412")
+RACE = (*CHANGED, "ConditionalRequestConflict", "409", "NoSuchKey", "404")
+
+
+class S3Storage(Storage):
+    """A bucket. Credentials come by the standard AWS chain; nothing of them is kept here."""
+
+    def __init__(self, spec: StorageSpec) -> None:
+        super().__init__(spec)
+        self.bucket = spec.root[len("s3://") :]
+        self._client = self._call("", "opening a client", lambda: self._connect(READ_SECONDS, ATTEMPTS))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        first = self._call("", "s3:ListBucket", lambda: self._connect(FIRST_READ_SECONDS, FIRST_ATTEMPTS))
+        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix}
+        page = self._call(prefix, "s3:ListBucket", lambda: first.list_objects_v2(**request))
+        while True:
+            for entry in page.get("Contents", ()):
+                yield ObjectInfo(entry["Key"], entry["Size"], _etag(entry, entry["Size"]))
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+            page = self._call(prefix, "s3:ListBucket", lambda: self._client.list_objects_v2(**request))
+
+    def get(self, key: str, if_match: str = "") -> bytes:
+        conditional = if_match and not if_match.startswith("at-")
+        data, etag = self._get(key, {"IfMatch": f'"{if_match}"'} if conditional else {})
+        if if_match and etag != if_match:
+            raise Rejected("read", "The object changed after it was listed.", transient=True)
+        return data
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        return self._get(key, {"Range": f"bytes={start}-{start + length - 1}"})[0]
+
+    def _get(self, key: str, condition: dict[str, str]) -> tuple[bytes, str]:
+        for attempt in range(1, BODY_ATTEMPTS + 1):
+            try:
+                response = self._client.get_object(Bucket=self.bucket, Key=key, **condition)
+                data: bytes = response["Body"].read()
+                return data, _etag(response, len(data))
+            except ClientError as error:
+                raise self._unreadable(error, key) from error
+            except BotoCoreError as error:  # botocore retries requests, but not a body that breaks off
+                if attempt == BODY_ATTEMPTS or not hasattr(error, "kwargs") or "Read" not in type(error).__name__:
+                    raise explain(error, self.spec, key, "s3:GetObject") from error
+            except OSError as error:
+                if attempt == BODY_ATTEMPTS:
+                    raise explain(error, self.spec, key, "s3:GetObject") from error
+            time.sleep(random.uniform(0, 2**attempt / 4))  # noqa: S311
+        raise AssertionError
+
+    def _unreadable(self, error: ClientError, key: str) -> Exception:
+        code = code_of(error)
+        if code in GONE:
+            return Rejected("read", "The object is no longer there.", transient=True)
+        if code in CHANGED:
+            return Rejected("read", "The object changed after it was listed.", transient=True)
+        if code == "InvalidObjectState":
+            return Rejected("read", "The object is in an archive class and must be restored first.", transient=True)
+        if code in LATER:
+            return Rejected("read", f"The store could not serve it now, after {ATTEMPTS} tries: {code}.", transient=True)
+        return explain(error, self.spec, key, "s3:GetObject")
+
+    def put(self, key: str, data: bytes, content_type: str) -> None:
+        self._call(key, "s3:PutObject", lambda: self._put(key, data, content_type))
+
+    def put_if_absent(self, key: str, data: bytes, content_type: str) -> bool:
+        return self._put_unless_raced(key, data, content_type, {"IfNoneMatch": "*"})
+
+    def _put_unless_raced(self, key: str, data: bytes, content_type: str, condition: dict[str, str]) -> bool:
+        try:
+            self._put(key, data, content_type, **condition)
+        except ClientError as error:
+            if code_of(error) in RACE:
+                return False
+            raise explain(error, self.spec, key, "s3:PutObject") from error
+        except (BotoCoreError, OSError) as error:
+            raise explain(error, self.spec, key, "s3:PutObject") from error
+        return True
+
+    def _put(self, key: str, data: bytes, content_type: str, **condition: str) -> None:
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, **condition)
+
+    def _replace_once(self, key: str, update: Callable[[bytes | None], bytes], content_type: str) -> bool:
+        try:
+            present, etag = self._get(key, {})
+        except Rejected:
+            return self.put_if_absent(key, update(None), content_type)
+        done = self._put_unless_raced(key, update(present), content_type, {"IfMatch": f'"{etag}"'})
+        if not done:
+            time.sleep(random.uniform(0, 0.5))  # noqa: S311
+        return done
+
+    def _call(self, key: str, action: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except (ClientError, BotoCoreError, OSError, ValueError) as error:
+            raise explain(error, self.spec, key, action) from error
+
+    def _connect(self, read_seconds: int, attempts: int) -> Any:
+        options: dict[str, Any] = {
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": read_seconds,
+            "retries": {"mode": "standard", "total_max_attempts": attempts},
+            "max_pool_connections": CONNECTIONS,
+        }
+        if self.spec.endpoint_url:
+            # Servers other than AWS's resolve no bucket as a host name, and not all know the newer checksums.
+            options["s3"] = {"addressing_style": "path"}
+            options["request_checksum_calculation"] = "when_required"
+            options["response_checksum_validation"] = "when_required"
+        session = boto3.session.Session()
+        return session.client(
+            "s3",
+            endpoint_url=self.spec.endpoint_url or None,
+            region_name=self.spec.region or None,
+            config=Config(**options),
+        )
+
+
+def _etag(entry: dict[str, Any], size: int) -> str:
+    """The etag; where a server gives none, size and time of the last change."""
+    etag = str(entry.get("ETag") or "").strip('"')
+    return etag or f"at-{size}-{int(entry['LastModified'].timestamp())}"

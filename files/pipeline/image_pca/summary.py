@@ -1,0 +1,119 @@
+"""What is told about a run when its numbers are there: report, manifest and closing summary."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from typing import Any, Mapping, Sequence
+
+from . import report
+from .errors import JobError, Rejected
+from .features import FeatureModel
+from .images import thumbnail
+from .listing import ImageRef, Listing
+from .matrix import Part
+from .outputs import RejectedImage
+from .pca import Matrix, PcaModel
+from .settings import Settings
+from .storage import Storage
+
+THUMBNAIL_PIXELS = 96
+FETCHERS = 8
+
+
+def report_page(
+    settings: Settings, model: FeatureModel, source: Storage, *, good: Sequence[ImageRef], scores: Matrix,
+    fitted: PcaModel, rejected: Sequence[RejectedImage], seconds: Mapping[str, float], facts: Mapping[str, Any],
+) -> bytes:  # fmt: skip
+    """report.html; fetches the pictures it shows once more."""
+    rows = [(image.key, image.label) for image in good]
+    page = report.render(
+        report.ReportData(
+            run_id=settings.run_id,
+            title=settings.title or f"PCA of {settings.images}",
+            rows=rows,
+            scores=scores,
+            explained_variance_ratio=fitted.explained_variance_ratio,
+            rejected=[
+                {"key": item.image.key, "label": item.image.label, "stage": item.stage, "reason": item.reason,
+                 "bytes": item.image.size}
+                for item in rejected
+            ],
+            thumbnails=_thumbnails(settings, source, good, report.pick_thumbnails(rows, scores, settings.thumbnails)),
+            seconds=dict(seconds),
+            versions={**facts["versions"], "model": model.description.get("name", ""), **_engine(model)},
+            accounting=facts["accounting"],
+            settings=settings.as_dict(),
+        )
+    )  # fmt: skip
+    return page.encode("utf-8")
+
+
+def _engine(model: FeatureModel) -> dict[str, str]:
+    engine = model.description.get("engine")
+    return {"engine": f"{engine['name']} {engine['version']} {engine['precision']}"} if engine else {}
+
+
+def _thumbnails(
+    settings: Settings, source: Storage, images: Sequence[ImageRef], wanted: Sequence[str]
+) -> dict[str, bytes]:
+    by_key = {image.key: image for image in images}
+
+    def fetch(key: str) -> tuple[str, bytes | None]:
+        try:
+            data = source.get(key, by_key[key].etag)
+            return key, thumbnail(data, THUMBNAIL_PIXELS, settings.max_pixels)
+        except (Rejected, JobError):  # a report without one picture is still a report
+            return key, None
+
+    with ThreadPoolExecutor(FETCHERS) as pool:
+        return {key: data for key, data in pool.map(fetch, wanted) if data is not None}
+
+
+def manifest_of(
+    settings: Settings, model: FeatureModel, *, seconds: Mapping[str, float], listing: Listing, parts: Sequence[Part],
+    fitted: PcaModel, facts: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """All that is needed to know how the run came about, and to find it wrong."""
+    return {
+        "run_id": settings.run_id,
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "fingerprint": model.fingerprint,
+        "model": model.description,
+        "accounting": {**facts["accounting"], "folder_markers": listing.markers},
+        "reused": facts["reused"],
+        "computed": facts["computed"],
+        "pca": {
+            "method": "n x n" if fitted.n_samples < len(fitted.mean) else "covariance",
+            "components": len(fitted.components),
+            "largest_possible": min(fitted.n_samples, len(fitted.mean)),
+            "variance_explained": float(fitted.explained_variance_ratio.sum()),
+        },
+        "versions": facts["versions"],
+        "settings": settings.as_dict(),
+        "seconds": dict(seconds),
+        "feature_objects": [{"key": part.object_key, "rows": len(part.rows)} for part in parts],
+    }
+
+
+def summary_of(
+    settings: Settings, seconds: Mapping[str, float], fitted: PcaModel, facts: Mapping[str, Any], results: str
+) -> dict[str, Any]:
+    """What the last event of progress.jsonl says."""
+    return {
+        "run_id": settings.run_id,
+        **facts["accounting"],
+        "components": len(fitted.components),
+        "variance_explained": round(float(fitted.explained_variance_ratio.sum()), 6),
+        "seconds": dict(seconds),
+        "reused": facts["reused"],
+        "computed": facts["computed"],
+        "results": results,
+    }
+
+
+def reasons(rejected: Sequence[RejectedImage], most: int = 3) -> str:
+    """The first reasons, for a message about a run in which too little is left."""
+    shown: list[str] = [f"{item.image.key}: {item.reason}" for item in rejected[:most]]
+    more = len(rejected) - len(shown)
+    return " ".join(shown) + (f" And {more} more." if more > 0 else "")
