@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+
 _LEAVINGS = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
 
@@ -29,11 +31,15 @@ def tree_digest(folder: str, only: Iterable[str] = ()) -> str:
     """
     chosen = set(only)
     digest = hashlib.sha256()
+    met = set()
     for name, content in _files(Path(folder)):
         if chosen and name not in chosen:
             continue
+        met.add(name)
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
+    if chosen - met:
+        raise AnsibleFilterError(f"{folder} has no {', '.join(sorted(chosen - met))}")
     return digest.hexdigest()
 
 
@@ -51,13 +57,9 @@ def tree_archive(folder: str, prefix: str = "") -> str:
     return base64.b64encode(gzip.compress(inner.getvalue(), mtime=0)).decode()
 
 
-def parts_digest(parts: Iterable[Any]) -> str:
-    """sha256 (64 hex digits) over a list of texts: the identity of what was made from all of them."""
-    digest = hashlib.sha256()
-    for part in parts:
-        text = str(part).encode()
-        digest.update(f"{len(text)}\0".encode() + text)
-    return digest.hexdigest()
+def file_sha256(path: str) -> str:
+    """sha256 (64 hex digits) of one file on the controller."""
+    return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
 
 
 class FilterModule:
@@ -65,4 +67,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Name → function."""
-        return {function.__name__: function for function in (tree_digest, tree_archive, parts_digest)}
+        return {function.__name__: function for function in (tree_digest, tree_archive, file_sha256)}
