@@ -254,7 +254,16 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (text.visible, text.duration, text.count, text.noun, text.size, text.percent, text.setting):
+    for function in (
+        text.visible,
+        text.duration,
+        text.count,
+        text.noun,
+        text.size,
+        text.byte_count,
+        text.percent,
+        text.setting,
+    ):
         environment.filters[function.__name__] = function
     environment.filters["score"] = _score
     return environment

@@ -77,9 +77,15 @@ def noun(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def byte_count(value: Any) -> str:
+    """Return a number of bytes as digits; an empty string for what is no number."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return f"{value:.0f}" if known else ""
+
+
 def size(value: Any) -> str:
     """Return a number of bytes with a unit of a thousand; an empty string for what is no number."""
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not byte_count(value):
         return ""
     amount = float(value)
     for unit in ("bytes", "kB", "MB", "GB"):
