@@ -1,0 +1,44 @@
+"""The joint smoke job: this Java, this Spark and this Python together compute a sum, in a worker of this environment."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+from pyspark.sql import SparkSession
+
+ROWS = 100
+
+
+def worker(rows):
+    """Return one (sum, Python) of a partition; the imports prove the worker's environment."""
+    import numpy  # noqa: PLC0415
+    import PIL  # noqa: F401, PLC0415
+    import pyarrow  # noqa: F401, PLC0415
+
+    if importlib.util.find_spec("image_pca"):
+        import image_pca  # noqa: F401, PLC0415
+    return [(int(numpy.sum(list(rows))), sys.prefix)]
+
+
+def main() -> None:
+    """Run one job; an exception or a wrong result ends with a status other than 0."""
+    spark = SparkSession.builder.appName("orchard-smoke").getOrCreate()
+    java = spark.sparkContext._jvm.java.lang.System.getProperty("java.home")  # noqa: SLF001
+    answers = spark.sparkContext.parallelize(range(ROWS), 2).mapPartitions(worker).collect()
+    spark.stop()
+    problems = []
+    if sum(total for total, _ in answers) != sum(range(ROWS)):
+        problems.append("the sum is wrong: %s" % answers)
+    wanted = os.path.dirname(os.path.dirname(os.environ["PYSPARK_PYTHON"]))
+    if {prefix for _, prefix in answers} != {wanted}:
+        problems.append("the workers ran in %s instead of %s" % (answers[0][1], wanted))
+    if os.path.realpath(java).split("/jre")[0] != os.path.realpath(os.environ["JAVA_HOME"]):
+        problems.append("Java is %s instead of %s" % (java, os.environ["JAVA_HOME"]))
+    if problems:
+        sys.exit("; ".join(problems))
+
+
+if __name__ == "__main__":
+    main()
