@@ -33,7 +33,6 @@ rm -f "$root"/etc/ssh/ssh_host_*
 : >"$root/etc/machine-id"
 rm -f "$root/etc/hostname" "$root/etc/resolv.conf" "$root/var/lib/dbus/machine-id"
 chroot "$root" systemctl --quiet enable systemd-networkd.service
-chroot "$root" systemctl --quiet disable systemd-networkd-wait-online.service
 # A guest shares the machine's kernel: it has no modules to load, no consoles to log in at, and no
 # hypervisor whose sockets should lead to its sshd.
 chroot "$root" systemctl --quiet mask systemd-modules-load.service systemd-sysctl.service console-getty.service \

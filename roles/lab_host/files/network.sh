@@ -1,7 +1,7 @@
 #!/bin/sh
-# The lab's bridge, its way out, and the links of the guests that already run: network.sh check|up|down
+# The lab's bridge, its way out, and the links of the guests that already run: network.sh up|down|check-up|check-down
 # Environment: LAB BRIDGE SUBNET GATEWAY, LEADERS (process numbers of the guests' PID 1, for up).
-# Says one line for each thing that it made or removed, nothing when all is as it should be; check only says.
+# Says one line for each thing that it made or removed, nothing when all is as it should be; the checks only say it.
 # What labs share and change on the machine is noted in /run, which a reboot empties together with what it notes.
 set -eu
 action=$1
@@ -13,7 +13,10 @@ table=$(echo "orchard_$BRIDGE" | tr - _)
 mark="orchard lab $LAB"
 
 run() {
-    [ "$action" = check ] || "$@"
+    case $action in
+    check-*) ;;
+    *) "$@" ;;
+    esac
 }
 
 has_nat() {
@@ -112,32 +115,32 @@ up() {
 down() {
     if has_nat; then
         echo "$SUBNET is not masqueraded any more"
-        remove_nat
+        run remove_nat
     fi
     if command -v iptables >/dev/null && has_forward; then
         echo "FORWARD does not accept $BRIDGE any more"
-        forward_rules -D
+        run forward_rules -D
     fi
     if ip link show dev "$BRIDGE" >/dev/null 2>&1; then
         echo "$BRIDGE is gone"
-        ip link delete "$BRIDGE"
+        run ip link delete "$BRIDGE"
     fi
-    rm -rf "${shared:?}/$BRIDGE"
+    run rm -rf "${shared:?}/$BRIDGE"
     # The last lab gives back what the labs had changed for the whole machine.
     if [ -d "$shared" ] && [ -z "$(find "$shared" -mindepth 1 -maxdepth 1 -type d)" ]; then
         if [ -e "$shared/ip_forward_was_0" ]; then
             echo "net.ipv4.ip_forward is 0 again"
-            echo 0 >/proc/sys/net/ipv4/ip_forward
+            run sh -c 'echo 0 >/proc/sys/net/ipv4/ip_forward'
         fi
         if grep -q '^orchard-lab /run/systemd/nspawn ' /proc/mounts; then
             echo "/run/systemd/nspawn is no tmpfs any more"
-            umount /run/systemd/nspawn
+            run umount /run/systemd/nspawn
         fi
-        rm -rf "$shared"
+        run rm -rf "$shared"
     fi
 }
 
 case $action in
-down) down ;;
-*) up ;;
+*down) down ;;
+*up) up ;;
 esac

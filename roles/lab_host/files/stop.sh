@@ -1,18 +1,24 @@
 #!/bin/sh
-# Stops lab hosts: stop.sh SUPERVISOR:LEADER…, process numbers of systemd-nspawn and of the guest's PID 1.
-# SIGRTMIN+4 asks systemd to power off; what is still there after 20 seconds is killed.
+# Stops lab hosts: stop.sh MACHINE:SUPERVISOR:LEADER…, with the process numbers of systemd-nspawn and of the guest's PID 1.
+# SIGRTMIN+4 asks systemd to power off; what is still there after 20 seconds altogether is killed.
 set -eu
-for pair in "$@"; do
-    leader=${pair#*:}
+for host in "$@"; do
+    leader=${host##*:}
     [ "$leader" = 0 ] || kill -s RTMIN+4 "$leader" 2>/dev/null || true
 done
 tries=200
-for pair in "$@"; do
-    supervisor=${pair%:*} leader=${pair#*:}
-    while [ -d "/proc/$supervisor" ] && [ "$tries" -gt 0 ] && [ "$leader" != 0 ]; do
+for host in "$@"; do
+    machine=${host%%:*} leader=${host##*:} supervisor=${host#*:}
+    supervisor=${supervisor%:*}
+    while [ "$leader" != 0 ] && [ -d "/proc/$supervisor" ] && [ "$tries" -gt 0 ]; do
         sleep 0.1
         tries=$((tries - 1))
     done
-    [ ! -d "/proc/$supervisor" ] || kill -s KILL "$supervisor" 2>/dev/null || true
-    [ "$leader" = 0 ] || [ ! -d "/proc/$leader" ] || kill -s KILL "$leader" 2>/dev/null || true
+    for process in $supervisor $leader; do
+        [ "$process" = 0 ] || kill -s KILL "$process" 2>/dev/null || true
+    done
+    find /sys/fs/cgroup -path "*/orchard-lab/$machine" -prune 2>/dev/null | while read -r group; do
+        find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+        rmdir "${group%/*}" 2>/dev/null || true
+    done
 done
