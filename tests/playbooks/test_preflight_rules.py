@@ -1,0 +1,173 @@
+"""Every rule of the preflight refuses what it is there for, all are said at once, and a good host passes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  any_errors_fatal: true
+  tasks:
+    - ansible.builtin.include_role: {name: preflight}
+      vars: {preflight_probe_script: "{{ answer }}"}
+"""
+GOOD_HOST = {
+    "python": "3.13.5", "os": "debian 13", "os_name": "Debian GNU/Linux 13 (trixie)", "machine": "x86_64", "name": "good",
+    "resolves": "yes", "systemd": "yes", "provisioned": "no", "sudo": "yes", "memory_kb": "4000000",
+    "disk:/opt": "/dev/sda1 9000000", "disk:/var/lib": "/dev/sda2 9000000",
+}  # fmt: skip
+BAD_HOSTS = {
+    "sudo": {"sudo": "no"},
+    "python": {"python": "3.6.9"},
+    "stack_python": {"python": "3.9.2"},
+    "system": {"os": "fedora 42", "os_name": "Fedora Linux 42"},
+    "architecture": {"machine": "aarch64"},
+    "systemd": {"systemd": "no"},
+    "memory": {"memory_kb": "2000000"},
+    "disk": {"disk:/opt": "/dev/sda1 1000000"},
+    "own_name": {"resolves": "no", "name": "nobody-knows"},
+    "clock": {"time": "1000"},
+}
+GOOD_SETTINGS: dict[str, Any] = {"stack": "made", "bucket": "fruit", "preflight_for_run": True}
+BAD_SETTINGS = {
+    "stack": {"stack": "spark-9"},
+    "bucket": {"bucket": "s3://Fruit"},
+    "images_prefix": {"images_prefix": "/images"},
+    "s3_endpoint_url": {"s3_endpoint_url": "store:7070"},
+    "aws_region": {"aws_region": "Frankfurt"},
+    "aws_keys": {"aws_access_key_id": "AKIAQQQQQQQQQQQQQQQQ"},
+    "model": {"model": "mobilenetv2"},
+    "weights": {"weights": "/no/such/file.h5"},
+    "inference_engine": {"inference_engine": "onnx"},
+    "components": {"components": "1.5"},
+    "standardize": {"standardize": "perhaps"},
+    "run_id": {"run_id": "12:30"},
+    "spark_master_url": {"spark_master_url": "http://master:7077"},
+    "orchard_root": {"orchard_root": "/opt"},
+}
+
+
+def _rules(name: str) -> list[dict[str, Any]]:
+    text = (ROOT / "roles/preflight/vars/main" / f"{name}_rules.yml").read_text()
+    rules: list[dict[str, Any]] = yaml.safe_load(text)[f"preflight_{name}_rules"]
+    return rules
+
+
+class Judge:
+    """Runs the role on made-up answers of made-up hosts; nothing is asked of a real one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "play.yml").write_text(PLAYBOOK)
+
+    def __call__(
+        self, hosts: dict[str, dict[str, str]], settings: dict[str, Any]
+    ) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
+        """What Ansible ended with, and rule → the places named beside it."""
+        lines = []
+        for name, answer in hosts.items():
+            said = {"sent": "$(date +%s)", "time": "$(date +%s)", **answer}
+            text = "".join(f"orchard:{key}={value}\n" for key, value in said.items())
+            script = self.folder / f"{name}.sh"
+            script.write_text(f"cat <<EOF\n{text}EOF\n" if answer else "exit 1\n")
+            lines.append(f"{name} ansible_connection=local answer='/bin/sh {script}'\n")
+        inventory = self.folder / "hosts.ini"
+        inventory.write_text("".join(lines))
+        stacks = {"stacks": {"made": {"python": {"minimum": "3.10"}}, "later": {"pending": "It is not built yet."}}}
+        command = [
+            str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), str(self.folder / "play.yml"),
+            "-e", json.dumps({**stacks, **settings}),
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+        message = done.stdout.partition("This cannot work")[2].partition("Origin:")[0]
+        found = re.findall(r"^\d+\. (\w+) \((.*?)\): ", message, flags=re.MULTILINE)
+        return done, dict(found)
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Judge:
+    return Judge(tmp_path)
+
+
+def test_every_rule_is_tested_here() -> None:
+    assert {rule["id"] for rule in _rules("host")} == set(BAD_HOSTS) | {"reachable", "system_unproven"}
+    assert {rule["id"] for rule in _rules("setting")} == set(BAD_SETTINGS)
+    for rule in [*_rules("host"), *_rules("setting")]:
+        assert set(rule) >= {"id", "holds", "reason", "todo", "source"}
+
+
+def test_a_good_host_passes(judge: Judge) -> None:
+    done, found = judge({"good": GOOD_HOST}, GOOD_SETTINGS)
+    assert (done.returncode, found) == (0, {}), done.stdout
+    assert "changed=0" in done.stdout
+
+
+def test_all_bad_hosts_are_named_in_one_message(judge: Judge) -> None:
+    hosts = {f"bad-{name}".replace("_", "-"): {**GOOD_HOST, **bad} for name, bad in BAD_HOSTS.items()}
+    done, found = judge({"good": GOOD_HOST, **hosts, "silent": {}}, GOOD_SETTINGS)
+    assert done.returncode == 2
+    expected = {name: f"bad-{name}".replace("_", "-") for name in BAD_HOSTS}
+    assert found == {**expected, "reachable": "silent"}
+    assert done.stdout.count("PLAY RECAP") == 1 and done.stderr.count("[ERROR]") <= 1
+
+
+def test_all_bad_settings_are_named_in_one_message(judge: Judge) -> None:
+    settings = {name: value for bad in BAD_SETTINGS.values() for name, value in bad.items()}
+    settings.pop("s3_endpoint_url")  # a store of one's own may call its region as it likes
+    done, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, **settings})
+    assert done.returncode == 2
+    assert set(found) == set(BAD_SETTINGS) - {"s3_endpoint_url"}
+    done, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, **BAD_SETTINGS["s3_endpoint_url"]})
+    assert set(found) == {"s3_endpoint_url"}
+
+
+@pytest.mark.parametrize("components", ["50", 1, "0.95", 0.5, ".5", "all"])
+def test_good_components_pass(judge: Judge, components: object) -> None:
+    done, _ = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, "components": components})
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("components", ["0", "-3", "0.0", "lots", True, "", 0.0])
+def test_bad_components_are_refused(judge: Judge, components: object) -> None:
+    _, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, "components": components})
+    assert set(found) == {"components"}
+
+
+def test_a_stack_that_is_not_built_yet_says_so(judge: Judge) -> None:
+    done, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, "stack": "later"})
+    assert set(found) == {"stack"} and "It is not built yet." in done.stdout and "-e stack=made" in done.stdout
+
+
+def test_a_run_needs_a_bucket_and_provisioning_does_not(judge: Judge) -> None:
+    without = {"stack": "made"}
+    _, found = judge({"good": GOOD_HOST}, {**without, "preflight_for_run": True})
+    assert set(found) == {"bucket"}
+    done, _ = judge({"good": GOOD_HOST}, without)
+    assert done.returncode == 0
+
+
+def test_an_unproven_system_is_warned_of(judge: Judge) -> None:
+    ubuntu = {**GOOD_HOST, "os": "ubuntu 24.04", "os_name": "Ubuntu 24.04.3 LTS"}
+    done, _ = judge({"ubuntu": ubuntu}, GOOD_SETTINGS)
+    assert done.returncode == 0 and "Ubuntu 24.04.3 LTS is supported but unproven" in done.stdout
+
+
+def test_a_provisioned_host_needs_less_disk(judge: Judge) -> None:
+    done, _ = judge({"good": {**GOOD_HOST, **BAD_HOSTS["disk"], "provisioned": "yes"}}, GOOD_SETTINGS)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_skipped_rule_is_shown_and_lets_pass(judge: Judge) -> None:
+    done, found = judge({"small": {**GOOD_HOST, **BAD_HOSTS["memory"]}}, {**GOOD_SETTINGS, "preflight_skip": ["memory"]})
+    assert (done.returncode, found) == (0, {})
+    assert "SKIPPED AT YOUR WISH" in done.stdout and "1. memory (small)" in done.stdout
