@@ -257,6 +257,7 @@ def test_without_script_the_tables_are_there(browser: Browser) -> None:
 def test_prints_on_paper(browser: Browser, tmp_path: Path) -> None:
     browser.open(render(clusters(**RUNS["131 labels"])), dark=True)
     settle(browser)
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     printed = browser.driver.execute_cdp_cmd(
         "Page.printToPDF", {"preferCSSPageSize": True, "paperWidth": 8.27, "paperHeight": 11.69}
     )

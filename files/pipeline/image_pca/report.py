@@ -94,6 +94,7 @@ def render(data: ReportData) -> str:
             payload=Markup(_json(payload)),  # noqa: S704 — _json leaves no markup
             strips=_strips(data, scores, groups, drawn, thumbs),
             labels=_labels(data, groups),
+            labelled=len(groups),
             variance=_variance(data),
             stages=_stages(data.seconds),
             accounting=_accounting(data),
@@ -273,4 +274,5 @@ def _score(value: float | None) -> str:
     """Return a score with three digits and a true minus sign."""
     if value is None or not np.isfinite(value):
         return "–"
-    return f"{value:.3g}".replace("-", "\u2212") if abs(value) < 1000 else f"{value:,.0f}".replace("-", "\u2212")  # noqa: PLR2004
+    words = f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"  # noqa: PLR2004
+    return words.replace("-", "\u2212")

@@ -49,8 +49,9 @@ const labelNode = (label) => data.labels[label].name === "" ? make("span", { cla
 const number = new Intl.NumberFormat("en");
 function score(value) {
   if (value === null) return "–";
-  return (Math.abs(value) < 1000 ? String(Number(value.toPrecision(3))) : number.format(Math.round(value))).replace("-", "−");
+  return (Math.abs(value) < 1000 ? value.toPrecision(3) : number.format(Math.round(value))).replace("-", "−");
 }
+const short = (value) => String(value).replace("-", "−");
 const percent = (share, digits = 1) => share === null || share === undefined ? "–" : (100 * share).toFixed(digits) + " %";
 
 /* Colour and shape change together from label to label, so that neighbours in the legend differ in both. */

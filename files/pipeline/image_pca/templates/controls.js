@@ -98,7 +98,7 @@ byId("marks").hidden = data.pictures.length === 0;
 const legend = byId("legend");
 const entries = data.labels.map((label, rank) => {
   const button = make("button", { type: "button", "aria-pressed": "false" }, swatchOf(rank),
-    make("span", { class: "name" }, labelNode(rank)), make("span", { class: "number" }, number.format(label.rows)));
+    make("span", { class: "name", title: label.name }, labelNode(rank)), make("span", { class: "number" }, number.format(label.rows)));
   button.addEventListener("click", () => {
     if (!state.chosen.delete(rank)) state.chosen.add(rank);
     changed("labels");

@@ -37,17 +37,17 @@ const printOrder = [...images.keys()].sort((a, b) => data.thumb[a] - data.thumb[
 const scatterOf = (point) => { const sine = Math.sin(point * 127.1 + 11.7) * 43758.5453; return sine - Math.floor(sine); };
 const valuesOf = (axis, vertical) => ONE && vertical ? data.keys.map((key, point) => scatterOf(point)) : data.scores[axis];
 
-function range(values) {
+/* The range of values, with as much room at both ends as `pixels` take of `length`. */
+function range(values, pixels, length) {
   let low = Infinity, high = -Infinity;
   for (const value of values) if (value !== null) { low = Math.min(low, value); high = Math.max(high, value); }
   if (!(high >= low)) return [-1, 1];
-  const pad = (high - low) * 0.05 || Math.abs(high) * 0.1 || 1;
+  const pad = (high - low) * pixels / Math.max(1, length - 2 * pixels) || Math.abs(high) * 0.1 || 1;
   return [low - pad, high + pad];
 }
 let limits = { x: [0, 1], y: [0, 1] };
 function project() {
   base = { x: valuesOf(state.x, false), y: valuesOf(state.y, true) };
-  limits = { x: range(base.x), y: range(base.y) };
 }
 const toX = (value) => frame.left + frame.width * ((value - limits.x[0]) / (limits.x[1] - limits.x[0]) * view.scale + view.x);
 const toY = (value) => frame.top + frame.height * (1 - ((value - limits.y[0]) / (limits.y[1] - limits.y[0]) * view.scale + view.y));
@@ -61,14 +61,14 @@ function axes(width, height) {
   for (const value of ticks(fromX(frame.left), fromX(right), frame.width / 90)) {
     const x = toX(value);
     svg("line", { x1: x, x2: x, y1: frame.top, y2: bottom, class: value === 0 ? "zero" : "" }, grid);
-    svg("text", { x, y: bottom + 16, "text-anchor": "middle" }, grid).textContent = score(value);
+    svg("text", { x, y: bottom + 16, "text-anchor": "middle" }, grid).textContent = short(value);
   }
   svg("text", { x: right, y: height - 4, "text-anchor": "end", class: "axis-title" }, grid).textContent = axisTitle(state.x) + " →";
   if (ONE) return;
   for (const value of ticks(fromY(bottom), fromY(frame.top), frame.height / 70)) {
     const y = toY(value);
     svg("line", { x1: frame.left, x2: right, y1: y, y2: y, class: value === 0 ? "zero" : "" }, grid);
-    svg("text", { x: frame.left - 6, y: y + 4, "text-anchor": "end" }, grid).textContent = score(value);
+    svg("text", { x: frame.left - 6, y: y + 4, "text-anchor": "end" }, grid).textContent = short(value);
   }
   svg("text", { x: 12, y: frame.top, "text-anchor": "end", transform: `rotate(-90 12 ${frame.top})`, class: "axis-title" }, grid).textContent = axisTitle(state.y) + " →";
 }
@@ -94,7 +94,22 @@ function choosePrints(size) {
     printed[point] = 1;
   }
 }
-const pictureSize = () => Math.round(clamp(frame.width / 26, 24, 40) * Math.min(2.4, Math.sqrt(view.scale)));
+const basicSize = () => clamp(frame.width / 24, 24, 42);
+const pictureSize = () => Math.round(basicSize() * Math.min(2.4, Math.sqrt(view.scale)));
+
+/* Thousands of marks follow each move: an attribute is written only when it changes, a shape computed once a size. */
+const written = { class: [], d: [], transform: [] };
+function put(point, name, value) {
+  if (written[name][point] === value) return;
+  written[name][point] = value;
+  marks[point].setAttribute(name, value);
+}
+const paths = new Map();
+function pathOf(label, radius) {
+  const name = shapeOf(label) + ":" + radius;
+  if (!paths.has(name)) paths.set(name, markPath(label, radius));
+  return paths.get(name);
+}
 
 let waiting = 0;
 function draw() { if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; drawNow(); }); }
@@ -104,6 +119,8 @@ function drawNow() {
   frame = { left, top: 10, width: width - left - 12, height: height - 10 - 42 };
   stage.setAttribute("viewBox", `0 0 ${width} ${height}`);
   for (const key of ["left", "top", "width", "height"]) clip.setAttribute({ left: "x", top: "y" }[key] || key, frame[key]);
+  const room = (state.pictures ? basicSize() / 2 : 6) + 8;
+  limits = { x: range(base.x, room, frame.width), y: range(base.y, room, frame.height) };
   axes(width, height);
   for (let point = 0; point < total; point++) {
     const good = base.x[point] !== null && base.y[point] !== null;
@@ -113,11 +130,11 @@ function drawNow() {
   const size = pictureSize(), radius = (total > 1200 ? 3 : total > 300 ? 4 : 5) * Math.min(1.8, Math.pow(view.scale, 0.3));
   choosePrints(size);
   for (let point = 0; point < total; point++) {
-    const mark = marks[point], hidden = Number.isNaN(place.x[point]) || printed[point];
-    mark.setAttribute("class", hidden ? "away" : shown(point) ? "mark " + tint(data.label[point]) : "mark faded");
-    if (hidden) continue;
-    mark.setAttribute("d", markPath(shown(point) ? data.label[point] : -1, shown(point) ? radius : 2));
-    mark.setAttribute("transform", `translate(${place.x[point].toFixed(1)} ${place.y[point].toFixed(1)})`);
+    const bright = shown(point), label = bright ? data.label[point] : -1;
+    if (Number.isNaN(place.x[point]) || printed[point]) { put(point, "class", "away"); continue; }
+    put(point, "class", bright ? "mark " + tint(label) : "mark faded");
+    put(point, "d", pathOf(label, bright ? radius : 2));
+    put(point, "transform", `translate(${place.x[point].toFixed(1)} ${place.y[point].toFixed(1)})`);
   }
   for (const [point, group] of images) {
     if (!printed[point]) { group.remove(); continue; }

@@ -8,9 +8,9 @@ function drawVariance() {
   const left = 46, right = 14, top = 12, bottom = 30, inner = width - left - right, tall = height - top - bottom;
   const band = inner / Math.max(1, kept), x = (index) => left + band * (index + 0.5), y = (share) => top + tall * (1 - share);
   const art = svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+  for (const share of [0, 0.2, 0.4, 0.6, 0.8, 1]) {
     svg("line", { x1: left, x2: width - right, y1: y(share), y2: y(share), class: share ? "" : "zero" }, art);
-    svg("text", { x: left - 8, y: y(share) + 4, "text-anchor": "end" }, art).textContent = 100 * share + " %";
+    svg("text", { x: left - 8, y: y(share) + 4, "text-anchor": "end" }, art).textContent = Math.round(100 * share) + " %";
   }
   data.ratio.forEach((share, index) => {
     if (share === null) return;
