@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
+from ansible.template import trust_as_template
 
 DOCUMENTATION = """
 name: lab
@@ -48,8 +49,8 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
         name, folder = (str(self._vars.get(key) or self.get_option(key)) for key in ("lab_name", "lab_dir"))
-        self.inventory.set_variable("all", "lab_name", name)
-        self.inventory.set_variable("all", "lab_dir", folder)
+        self.inventory.set_variable("all", "lab_name", trust_as_template(name))
+        self.inventory.set_variable("all", "lab_dir", trust_as_template(folder))
         lab = Path(folder) / name
         state = lab / "hosts.yml"
         if not state.is_file():
@@ -82,4 +83,5 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
             "ansible_python_interpreter": "/usr/bin/python3",
         }
         for key, value in variables.items():
-            self.inventory.set_variable(host, key, value)
+            # Marked as our own words: `ansible-inventory --list` wraps others in a dictionary, which testinfra cannot read.
+            self.inventory.set_variable(host, key, trust_as_template(str(value)))
