@@ -40,7 +40,7 @@ def export_saved_model(tensorflow: Any, network: Any, spec: ModelSpec, pooling: 
     tf.saved_model.save(tf.Module(), str(folder), function, options)
 
 
-def convert_to_openvino(spec: ModelSpec, saved_model: Path, target: Path) -> None:
+def convert_to_openvino(saved_model: Path, target: Path) -> None:
     """OpenVINO's own form of that SavedModel, float32 throughout (its default halves the weights' precision)."""
     import openvino  # noqa: PLC0415
 

@@ -100,6 +100,7 @@ def set_random_weights(tensorflow: Any, network: Any, spec: ModelSpec, seed: int
         if kind == "Normalization":
             _, _, *count = layer.get_weights()
             layer.set_weights([np.array(_EFFICIENTNET_MEAN), np.array(_EFFICIENTNET_DEVIATION), *count])
+            layer.finalize_state()
         elif kind == "BatchNormalization":
             layer.momentum = 0.0
             channels = layer.get_weights()[0].shape

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -49,7 +48,12 @@ def prepare(request: Request) -> dict[str, Any]:
     spec = registry.find(request.model)
     with _weights_file(request) as path:
         digest = _checked_digest(request, path) if path else ""
-        wanted = {"name": spec.name, "pooling": request.pooling, "preprocessing_version": registry.PREPROCESSING_VERSION}
+        wanted = {
+            "name": spec.name,
+            "pooling": request.pooling,
+            "preprocessing_version": registry.PREPROCESSING_VERSION,
+            "engines": {name: engines.installed_version(name) for name in engines.BATCH_SIZES},
+        }
         present = _present(request, wanted, digest)
         if present is not None:
             _say(f"{spec.name} is already prepared in {request.output}")
@@ -93,14 +97,10 @@ def _build(request: Request, spec: registry.ModelSpec, path: Path | None, digest
         model_building.load_weights(network, spec, path)
     _say(f"exporting ({time.monotonic() - started:.0f} s so far)")
     exporting.export_saved_model(tensorflow, network, spec, request.pooling, folder / engines.SAVED_MODEL)
-    versions: dict[str, str | None] = {
-        engines.TENSORFLOW: engines.resolve_engine(engines.TENSORFLOW, folder).version,
-        engines.OPENVINO: None,
-    }
-    if importlib.util.find_spec(engines.OPENVINO) is not None:
+    versions = {name: engines.installed_version(name) for name in engines.BATCH_SIZES}
+    if versions[engines.OPENVINO]:
         _say("converting for OpenVINO")
-        exporting.convert_to_openvino(spec, folder / engines.SAVED_MODEL, folder / engines.OPENVINO_MODEL)
-        versions[engines.OPENVINO] = engines.resolve_engine(engines.OPENVINO, folder).version
+        exporting.convert_to_openvino(folder / engines.SAVED_MODEL, folder / engines.OPENVINO_MODEL)
     else:
         _say("OpenVINO is not installed: TensorFlow will infer")
     description = {
@@ -115,7 +115,7 @@ def _build(request: Request, spec: registry.ModelSpec, path: Path | None, digest
         "engines": versions,
     }
     (folder / engines.MODEL_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    if versions[engines.OPENVINO] is not None:
+    if versions[engines.OPENVINO]:
         _say("comparing both engines")
         _compare(folder, spec, tensorflow.config.threading.get_intra_op_parallelism_threads())
     return description

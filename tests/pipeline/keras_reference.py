@@ -1,0 +1,44 @@
+"""Random weights in files like Keras's published ones, and what Keras itself computes with them.
+
+    python keras_reference.py FOLDER
+
+writes FOLDER/<Model>.h5 and FOLDER/<Model>.npy for each model of keras.applications. The features are those of
+`Model(weights="imagenet", include_top=False, pooling="avg")` and its own `preprocess_input`, as everyone's notebook
+calls them, with the download replaced by our file: so the loading, the preprocessing and the pooling are Keras's.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import tensorflow
+from image_pca.model_building import build_network, set_random_weights
+from image_pca.registry import MODELS
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reference"))
+from pictures import generated
+
+MODULES = {"MobileNetV2": "mobilenet_v2", "ResNet50": "resnet50", "EfficientNetB0": "efficientnet"}
+
+
+def main(folder: Path) -> None:
+    """Writes both files of each model."""
+    applications: Any = tensorflow.keras.applications
+    for name, module in MODULES.items():
+        network = build_network(tensorflow, MODELS[name])
+        set_random_weights(tensorflow, network, MODELS[name], seed=3)
+        file = folder / f"{name}.h5"
+        network.save(file)
+        keras_module = sys.modules[getattr(applications, name).__module__]
+        with mock.patch.object(keras_module.file_utils, "get_file", lambda *_, file=file, **__: str(file)):
+            published = getattr(applications, name)(weights="imagenet", include_top=False, pooling="avg")
+        pixels = getattr(applications, module).preprocess_input(generated(4).astype(np.float32))
+        np.save(folder / f"{name}.npy", published.predict(pixels, verbose=0))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
