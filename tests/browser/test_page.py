@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Browser
+from chromium import Browser
 from image_pca.report import render
 from samples import HOSTILE, clusters
 from selenium.webdriver.common.action_chains import ActionChains
