@@ -13,6 +13,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+# Of every file in an archive; ZIP, which Spark ships Python in, knows no time before 1980.
+_TIME = 946_684_800  # 2000-01-01
 _LEAVINGS = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
 
@@ -44,7 +46,7 @@ def tree_digest(folder: str, only: Iterable[str] = ()) -> str:
 
 
 def tree_archive(folder: str, prefix: str = "") -> str:
-    """A base64 gzip tar of the folder's files (mode 0644, owner root, time 0), under `prefix` inside.
+    """A base64 gzip tar of the folder's files (mode 0644, owner root, one fixed time), under `prefix` inside.
 
     The same files give the same bytes, so that copying it again changes nothing.
     """
@@ -52,7 +54,8 @@ def tree_archive(folder: str, prefix: str = "") -> str:
     with tarfile.open(fileobj=inner, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in _files(Path(folder)):
             member = tarfile.TarInfo(f"{prefix.rstrip('/')}/{name}" if prefix else name)
-            member.size, member.mode, member.uname, member.gname = len(content), 0o644, "root", "root"
+            member.size, member.mode, member.mtime = len(content), 0o644, _TIME
+            member.uname = member.gname = "root"
             archive.addfile(member, io.BytesIO(content))
     return base64.b64encode(gzip.compress(inner.getvalue(), mtime=0)).decode()
 
