@@ -17,18 +17,19 @@ WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 SHOWN = 5
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield files and links below `folder` in no order, without the marker and without Python's byte code."""
-    for root, folders, files in os.walk(folder):
-        here = Path(root)
-        for name in list(folders):
-            if name == "__pycache__":
-                folders.remove(name)
-            elif (here / name).is_symlink():
-                yield here / name
-        for name in files:
-            if not name.endswith(".pyc") and not (name == MARKER and here == folder):
-                yield here / name
+def _entries(folder: str, inside: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield (relative name, entry) of files and links below `folder`, without the marker and Python's byte code.
+
+    An environment with TensorFlow has 20,000 files and is looked at on every run: entries are cheaper than paths.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = inside + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "__pycache__":
+                    yield from _entries(entry.path, name + "/")
+            elif not name.endswith(".pyc") and name != MARKER:
+                yield name, entry
 
 
 def _digest(path: Path) -> str:
@@ -43,15 +44,15 @@ def _digest(path: Path) -> str:
             digest.update(chunk)
 
 
-def _looks(path: Path) -> list[Any]:
+def _looks(entry: os.DirEntry[str]) -> list[Any]:
     """Return [size, mode, mtime_ns, uid, gid] of a file or link."""
-    seen = path.lstat()
+    seen = entry.stat(follow_symlinks=False)
     return [seen.st_size, stat.S_IMODE(seen.st_mode), seen.st_mtime_ns, seen.st_uid, seen.st_gid]
 
 
 def listing(folder: Path) -> dict[str, list[Any]]:
-    """Return relative path → [size, mode, mtime_ns, uid, gid, digest] of every file and link below `folder`."""
-    return {str(path.relative_to(folder)): [*_looks(path), _digest(path)] for path in _walk(folder)}
+    """Return relative name → [size, mode, mtime_ns, uid, gid, digest] of every file and link below `folder`."""
+    return {name: [*_looks(entry), _digest(Path(entry.path))] for name, entry in _entries(str(folder))}
 
 
 def secure(folder: Path) -> None:
@@ -99,18 +100,17 @@ def drift(folder: Path, digests: bool = False) -> list[str] | None:
         return None
     found = []
     seen = set()
-    for path in _walk(folder):
-        name = str(path.relative_to(folder))
+    for name, entry in _entries(str(folder)):
         seen.add(name)
         if name not in recorded:
             found.append(name + " was added")
             continue
         *looks, digest = recorded[name]
-        now = _looks(path)
-        if now[0] != looks[0] or now[2] != looks[2] or (digests and _digest(path) != digest):
-            found.append(name + " was edited")
-        elif now != looks:
-            found.append(name + " has another mode or owner")
+        now = _looks(entry)
+        if now == looks and not (digests and _digest(Path(entry.path)) != digest):
+            continue
+        edited = now == looks or now[0] != looks[0] or now[2] != looks[2]
+        found.append(name + (" was edited" if edited else " has another mode or owner"))
     found += [name + " is missing" for name in recorded if name not in seen]
     return sorted(found)
 
