@@ -1,0 +1,100 @@
+"""Images a second: the job on Spark, beside a bare script without Spark, on the same host, engine, threads and S3 server.
+
+    . bin/activate && python tests/benchmarks/features.py [--images 1000] [--rounds 3] [--source DIR]
+
+Boots a lab of its own and removes it at the end. Each round uploads the pictures under a prefix of its own, so that the job computes every
+feature, and then runs the script on the same objects. Told are the medians and the ratio of each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+LAB = "bench-features"
+BARE = "/home/spark/bare_features.py"
+
+
+def output_of(*command: str) -> str:
+    """What a command printed; a failing one ends the benchmark."""
+    environment = {**os.environ, "ORCHARD_LAB_NAME": LAB}
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+    return done.stdout
+
+
+def play(playbook: str, **settings: object) -> str:
+    """Run a playbook in the benchmark's lab."""
+    return output_of("ansible-playbook", playbook, "-e", json.dumps({"lab_name": LAB, **settings}))
+
+
+def pictures(source: Path, count: int, folder: Path) -> None:
+    """Link `count` pictures of `source` into `folder`, again under other names when there are fewer."""
+    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    if not found:
+        raise SystemExit(f"There are no pictures in {source}; say --source DIR.")
+    for number in range(count):
+        path = found[number % len(found)]
+        target = folder / path.parent.name / f"{number:06}{path.suffix}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path)
+
+
+def job(prefix: str) -> float:
+    """Images a second of the job's stage `features`, by its own manifest: from its first request to its last commit."""
+    with tempfile.TemporaryDirectory() as results:
+        play("run.yml", images_prefix=prefix, components=10)
+        play("playbooks/fetch.yml", results_dir=results)
+        manifest = json.loads((Path(results) / "latest" / "manifest.json").read_text())
+    if manifest["computed"] != manifest["accounting"]["listed"]:
+        raise SystemExit(f"{manifest['reused']} features were reused: this would measure nothing.")
+    return float(manifest["computed"] / manifest["seconds"]["features"])
+
+
+def bare(prefix: str) -> float:
+    """Images a second of the bare script, by its own clock, from its first request to its last feature."""
+    current = "/opt/orchard/current"
+    command = f"sudo -u spark {current}/python_env/bin/python {BARE} {current} {prefix}"
+    printed = output_of("ansible", "master", "-b", "-m", "ansible.builtin.command", "-a", command)
+    return float(json.loads(printed.splitlines()[-1])["rate"])
+
+
+def main() -> None:
+    """Boot, measure in turn, tell, remove."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--source", type=Path, default=Path(os.environ.get("ORCHARD_FRUITS", TOP / "../shared/data/fruits-360")))
+    arguments = parser.parse_args()
+    rounds: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        pictures(arguments.source.resolve(), arguments.images, Path(folder))
+        try:
+            play("playbooks/lab.yml")
+            play("site.yml")
+            script = f"src={TOP}/tests/benchmarks/bare_features.py dest={BARE} mode=0644"
+            output_of("ansible", "master", "-b", "-m", "ansible.builtin.copy", "-a", script)
+            for number in range(arguments.rounds):
+                prefix = f"images/round-{number}/"
+                play("playbooks/upload.yml", image_source=folder, images_prefix=prefix)
+                rounds.append((job(prefix), bare(prefix)))
+                print(f"round {number + 1}: job {rounds[-1][0]:.1f}, bare script {rounds[-1][1]:.1f} images/s", flush=True)
+        finally:
+            play("playbooks/lab_down.yml")
+    ratios = [with_spark / without for with_spark, without in rounds]
+    print(
+        f"{arguments.images} images, median of {len(rounds)} rounds: job {statistics.median(rate for rate, _ in rounds):.1f} images/s, "
+        f"bare script {statistics.median(rate for _, rate in rounds):.1f} images/s, "
+        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
