@@ -1,6 +1,7 @@
 """The baseline of features.py: S3 to features in one process, without Spark, without checks, without a table.
 
-Usage: bare_features.py GENERATION PREFIX. Threads fetch and decode, OpenVINO infers in two streams. Prints {"images": n, "rate": images/s}.
+Usage: bare_features.py GENERATION PREFIX. Threads fetch and decode, OpenVINO infers in one stream a core.
+Prints {"images": n, "rate": images/s}.
 """
 
 from __future__ import annotations
