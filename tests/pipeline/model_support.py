@@ -24,7 +24,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Runs this Python with the pipeline on its path; TensorFlow can be configured once a process only."""
     command = [sys.executable, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(PIPELINE)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
 def prepare(output: Path, model: str, weights: object, *more: object) -> subprocess.CompletedProcess[str]:

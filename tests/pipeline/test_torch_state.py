@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,9 @@ HEADER = (MAGIC, 1001, {"protocol_version": 1001, "little_endian": True, "type_s
 
 
 def evil(module: str, name: str, argument: str) -> bytes:
-    return (
-        b"\x80\x02c"
-        + module.encode()
-        + b"\n"
-        + name.encode()
-        + b"\nX"
-        + len(argument).to_bytes(4, "little")
-        + argument.encode()
-        + b"\x85R."
-    )
+    """A pickle that calls module.name(argument)."""
+    text = argument.encode()
+    return b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"X" + struct.pack("<I", len(text)) + text + b"\x85R."
 
 
 def header() -> bytes:
@@ -42,14 +36,14 @@ def tensor_pickle(count: int, offset: int, shape: tuple[int, ...], strides: tupl
     return b"\x80\x02}" + plain("w") + call + b"s."
 
 
-def state(
-    count: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], data: bytes, written: int | None = None
-) -> bytes:
-    length = np.int64(count if written is None else written).tobytes()
-    return header() + tensor_pickle(count, offset, shape, strides) + pickle.dumps(["0"], protocol=2) + length + data
+def state(count: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], data: bytes) -> bytes:
+    """A state dict of one tensor; `data` is the storage as it lies in the file, with its length before it."""
+    return header() + tensor_pickle(count, offset, shape, strides) + pickle.dumps(["0"], protocol=2) + data
 
 
 VALUES = np.arange(6, dtype="<f4")
+STORED = struct.pack("<q", 6) + VALUES.tobytes()
+HUGE = struct.pack("<q", 1 << 60) + VALUES.tobytes()
 
 
 def read(folder: Path, content: bytes) -> dict[str, np.ndarray]:
@@ -59,7 +53,7 @@ def read(folder: Path, content: bytes) -> dict[str, np.ndarray]:
 
 
 def test_a_transposed_tensor_is_read_in_its_own_order(tmp_path: Path) -> None:
-    found = read(tmp_path, state(6, 0, (3, 2), (1, 3), VALUES.tobytes()))
+    found = read(tmp_path, state(6, 0, (3, 2), (1, 3), STORED))
     assert found["w"].tolist() == VALUES.reshape(2, 3).T.tolist()
 
 
@@ -69,13 +63,13 @@ def test_a_transposed_tensor_is_read_in_its_own_order(tmp_path: Path) -> None:
         (b"", "EOFError"),
         (b"PK\x03\x04 a zip of a newer torch", "UnpicklingError"),
         (pickle.dumps(1, protocol=2), "EOFError|magic"),
-        (state(6, 0, (6,), (1,), VALUES.tobytes()[:-1]), "ends early"),
-        (state(6, 4, (3,), (1,), VALUES.tobytes()), "beyond its storage"),
-        (state(6, 0, (3, 2), (4, 1), VALUES.tobytes()), "beyond its storage"),
-        (state(6, -1, (3,), (1,), VALUES.tobytes()), "makes no sense"),
-        (state(6, 5, (3,), (-1,), VALUES.tobytes()), "makes no sense"),
-        (state(1 << 60, 0, (3,), (1,), VALUES.tobytes()), "elements"),
-        (state(6, 0, (6,), (1,), VALUES.tobytes(), written=1 << 60), "elements"),
+        (state(6, 0, (6,), (1,), STORED[:-1]), "ends early"),
+        (state(6, 4, (3,), (1,), STORED), "beyond its storage"),
+        (state(6, 0, (3, 2), (4, 1), STORED), "beyond its storage"),
+        (state(6, -1, (3,), (1,), STORED), "makes no sense"),
+        (state(6, 5, (3,), (-1,), STORED), "makes no sense"),
+        (state(1 << 60, 0, (3,), (1,), HUGE), "elements"),
+        (state(6, 0, (6,), (1,), HUGE), "elements"),
     ],
 )
 def test_broken_files_are_refused(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -83,10 +77,7 @@ def test_broken_files_are_refused(tmp_path: Path, content: bytes, reason: str) -
         read(tmp_path, content)
 
 
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [("os", "system"), ("posix", "system"), ("builtins", "eval"), ("torch", "load"), ("collections", "Counter")],
-)
+@pytest.mark.parametrize("module, name", [("os", "system"), ("builtins", "eval"), ("torch", "load"), ("collections", "Counter")])
 @pytest.mark.parametrize("before", [b"", header()])
 def test_no_code_of_a_file_is_run(tmp_path: Path, before: bytes, module: str, name: str) -> None:
     witness = tmp_path / "ran"

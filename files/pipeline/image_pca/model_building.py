@@ -137,7 +137,8 @@ def _calibration_images(random: np.random.Generator, spec: ModelSpec) -> npt.NDA
     block = _CALIBRATION_BLOCK
     coarse = random.integers(0, 256, (_CALIBRATION_IMAGES, height // block, width // block, 3))
     fine = random.integers(-32, 33, (_CALIBRATION_IMAGES, height, width, 3))
-    return np.clip(coarse.repeat(block, 1).repeat(block, 2) + fine, 0, 255).astype(np.uint8)
+    images: npt.NDArray[Any] = np.clip(coarse.repeat(block, 1).repeat(block, 2) + fine, 0, 255)
+    return images.astype(np.uint8)
 
 
 def _rounded(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
