@@ -58,9 +58,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m image_pca", description=__doc__, epilog=EPILOG,
+        prog="python -m image_pca",
+        description=__doc__,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--images", required=True, metavar="DIR", help="folder of pictures; their folders are the labels")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for results and features")
     parser.add_argument("--model-dir", metavar="DIR", help="a prepared model (see below)")

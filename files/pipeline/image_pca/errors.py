@@ -8,7 +8,7 @@ TASK_MARK = "ORCHARD_JOB_ERROR "
 
 
 class JobError(Exception):
-    """The run cannot go on. Says what happened, where, why, and what to do about it."""
+    """The run cannot go on. Says what happened, where, why, and what to do about it; as text it is one line."""
 
     def __init__(self, what: str, where: str, why: str, todo: str) -> None:
         super().__init__(what, where, why, todo)
@@ -18,7 +18,8 @@ class JobError(Exception):
         self.todo = todo
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.where}): {self.why} {self.todo}"
+        line = f"{self.what} ({self.where}): {self.why} {self.todo}"
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
     def as_dict(self) -> dict[str, str]:
         return {"what": self.what, "where": self.where, "why": self.why, "todo": self.todo}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,11 @@ THUMBNAIL_QUALITY = 80
 
 # The limit on pixels is enforced here from the header, with a reason; Pillow's own would only warn.
 Image.MAX_IMAGE_PIXELS = None
+# What Pillow warns of either makes decoding fail, with a reason, or does no harm.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def decode(
-    data: bytes, input_size: tuple[int, int], max_pixels: int, resize: str = "bilinear"
-) -> npt.NDArray[np.uint8]:
+def decode(data: bytes, input_size: tuple[int, int], max_pixels: int, resize: str = "bilinear") -> npt.NDArray[np.uint8]:
     """The first frame as RGB pixels of the model's size.
 
     input_size: (height, width). Returns uint8 [height, width, 3]. Raises Rejected with stage "decode".

@@ -38,9 +38,7 @@ WRITING_STEPS = 5
 class Job:
     """One run. new_executor starts what maps functions over chunks: Spark, or this process."""
 
-    def __init__(
-        self, settings: Settings, model: FeatureModel, new_executor: Callable[[], Any], progress: Progress
-    ) -> None:
+    def __init__(self, settings: Settings, model: FeatureModel, new_executor: Callable[[], Any], progress: Progress) -> None:
         self.settings = settings
         self.model = model
         self.progress = progress
@@ -64,14 +62,13 @@ class Job:
                 self._features(listing, executor)
             with self.progress.stage("pca"):
                 parts = matrix.parts_of(listing.images, self.index)
-                fitted = self._fit(parts, executor)
-                places, scores = self._scores(parts, fitted, executor)
+                near = matrix.nearest(self.facts["accounting"]["rows"], self.model.features, executor)
+                fitted = self._fit(parts, near)
+                places, scores = self._scores(parts, fitted, near)
             self.facts["versions"] = {**versions(), **executor.versions()}
         with self.progress.stage("writing"):
             self._write(listing, [listing.images[place] for place in places], scores, fitted, parts)
-        return summary_of(
-            self.settings, self.progress.seconds, fitted, self.facts, self.sink.url(self.result.prefix)
-        )
+        return summary_of(self.settings, self.progress.seconds, fitted, self.facts, self.sink.url(self.result.prefix))
 
     def _features(self, listing: Listing, executor: Any) -> None:
         """Compute what the feature table lacks, and know the outcome of every listed image."""
@@ -82,9 +79,14 @@ class Job:
         told = functools.partial(self._tell, reused, len(images))
         told(0)
         work = Work(
-            self.source.spec, self.sink.spec, self.table_prefix, self.model,
-            self.settings.max_pixels, self.settings.max_bytes, executor.threads,
-        )  # fmt: skip
+            self.source.spec,
+            self.sink.spec,
+            self.table_prefix,
+            self.model,
+            self.settings.max_pixels,
+            self.settings.max_bytes,
+            executor.threads,
+        )
         done: Sequence[Done] = executor.map(functools.partial(compute, work), chunks, told)
         for chunk in done:
             table.add_places(self.index, chunk.object_key, chunk.rows)
@@ -100,7 +102,7 @@ class Job:
             "reused": reused,
             "computed": len(images) - reused,
         }
-        self._tell(0, len(images), len(images), force=True)
+        told(len(images) - reused, force=True)
 
     def _tell(self, reused: int, total: int, done: int, force: bool = False) -> None:
         self.progress.update(min(reused + done, total), total, force, new=done)
@@ -123,17 +125,19 @@ class Job:
             )
         settings = self.settings
         return matrix.fit(
-            self.sink.spec, parts, self.model.features, executor,
-            components=settings.components, standardize=settings.standardize,
+            self.sink.spec,
+            parts,
+            self.model.features,
+            executor,
+            components=settings.components,
+            standardize=settings.standardize,
         )
 
     def _scores(self, parts: list[matrix.Part], fitted: PcaModel, executor: Any) -> Any:
         told = functools.partial(self._tell, 0, self.facts["accounting"]["rows"])
         return matrix.scores(self.sink.spec, parts, fitted, executor, told)
 
-    def _write(
-        self, listing: Listing, good: list[ImageRef], scores: Any, fitted: PcaModel, parts: list[matrix.Part]
-    ) -> None:
+    def _write(self, listing: Listing, good: list[ImageRef], scores: Any, fitted: PcaModel, parts: list[matrix.Part]) -> None:
         steps: Iterator[int] = iter(range(1, WRITING_STEPS + 1))
 
         def step() -> None:
@@ -141,15 +145,27 @@ class Job:
 
         outputs.write_results(self.result, good, scores, model=fitted, rejected=self.rejected, step=step)
         page = report_page(
-            self.settings, self.model, self.source, good=good, scores=scores, fitted=fitted, rejected=self.rejected,
-            seconds=self.progress.seconds, facts=self.facts,
-        )  # fmt: skip
+            self.settings,
+            self.model,
+            self.source,
+            good=good,
+            scores=scores,
+            fitted=fitted,
+            rejected=self.rejected,
+            seconds=self.progress.seconds,
+            facts=self.facts,
+        )
         self.result.write("report.html", page, outputs.HTML)
         step()
         manifest = manifest_of(
-            self.settings, self.model, seconds=self.progress.seconds, listing=listing, parts=parts, fitted=fitted,
+            self.settings,
+            self.model,
+            seconds=self.progress.seconds,
+            listing=listing,
+            parts=parts,
+            fitted=fitted,
             facts=self.facts,
-        )  # fmt: skip
+        )
         self.result.publish(manifest)
         step()
 
@@ -164,15 +180,19 @@ def guarded(body: Callable[[], dict[str, Any]], progress: Progress) -> int:
         failure = JobError("The run was interrupted", platform.node(), "Someone stopped it.", "Run it again to go on.")
     except MemoryError:
         failure = JobError(
-            "The host is out of memory", platform.node(), "The driver could not get more.",
+            "The host is out of memory",
+            platform.node(),
+            "The driver could not get more.",
             "Use a host with more memory, or fewer images a run.",
-        )  # fmt: skip
+        )
     except Exception as error:
         traceback.print_exc()
         failure = JobError(
-            "The job failed in a way that nobody foresaw", platform.node(), f"{type(error).__name__}: {error}.",
+            "The job failed in a way that nobody foresaw",
+            platform.node(),
+            f"{type(error).__name__}: {error}.",
             "Please report it, with the log.",
-        )  # fmt: skip
+        )
     else:
         progress.done(summary)
         return 0

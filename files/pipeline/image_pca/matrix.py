@@ -12,16 +12,19 @@ from typing import Any, Callable, NamedTuple, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .executors import Tick
+from .executors import LocalExecutor, Tick
 from .listing import ImageRef
 from .pca import Matrix, Moments, PcaModel, fit_moments, fit_rows, merge, moments_of, transform
 from .settings import Components
 from .storage import StorageSpec, open_storage
 from .table import READERS, Index, read_features
 
+BYTES_A_FEATURE = 4
 # Partial moments travel to the driver together: so much memory may they take there.
 MOMENT_BYTES = 134_217_728
 MOST_GROUPS = 64
+# A table of up to so many bytes is done here sooner than tasks would have begun.
+NEAR_BYTES = 67_108_864
 
 
 class Part(NamedTuple):
@@ -42,6 +45,11 @@ def parts_of(images: Sequence[ImageRef], index: Index) -> list[Part]:
             rows.setdefault(place.object_key, []).append(place.row)
             places.setdefault(place.object_key, []).append(number)
     return [Part(key, tuple(rows[key]), tuple(places[key])) for key in rows]
+
+
+def nearest(rows: int, columns: int, executor: Any) -> Any:
+    """The executor that is done first with a table of that size; all give the same bits."""
+    return LocalExecutor() if rows * columns * BYTES_A_FEATURE <= NEAR_BYTES else executor
 
 
 def fit(

@@ -78,9 +78,14 @@ class Run:
 
 
 def write_results(
-    run: Run, images: Sequence[ImageRef], scores: Matrix, *, model: PcaModel, rejected: Sequence[RejectedImage],
+    run: Run,
+    images: Sequence[ImageRef],
+    scores: Matrix,
+    *,
+    model: PcaModel,
+    rejected: Sequence[RejectedImage],
     step: Callable[[], None],
-) -> None:  # fmt: skip
+) -> None:
     """pca.csv, pca.parquet/, variance.csv, rejected.csv and model.npz; images [n] belong to scores [n, k]."""
     names = [f"pc_{number + 1}" for number in range(scores.shape[1])]
     run.write("pca.csv", pca_csv(images, scores, names), CSV)
@@ -106,9 +111,11 @@ def pca_csv(images: Sequence[ImageRef], scores: Matrix, names: Sequence[str]) ->
 def variance_csv(model: PcaModel) -> bytes:
     """One line a component."""
     columns = (
-        model.explained_variance, model.explained_variance_ratio,
-        np.cumsum(model.explained_variance_ratio), model.singular_values,
-    )  # fmt: skip
+        model.explained_variance,
+        model.explained_variance_ratio,
+        np.cumsum(model.explained_variance_ratio),
+        model.singular_values,
+    )
     lines = ["component,explained_variance,explained_variance_ratio,cumulative_ratio,singular_value"]
     for number, values in enumerate(zip(*(column.tolist() for column in columns))):
         lines.append(",".join([str(number + 1), *map(repr, values)]))

@@ -22,6 +22,7 @@ READ_SECONDS = 60
 ATTEMPTS = 6
 BODY_ATTEMPTS = 4
 CONNECTIONS = 32
+PAGE_KEYS = 1000
 
 GONE = ("NoSuchKey", "404", "NoSuchVersion")
 CHANGED = ("PreconditionFailed", "412")
@@ -38,7 +39,7 @@ class S3Storage(Storage):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         first = self._call("", "s3:ListBucket", lambda: self._connect(FIRST_READ_SECONDS, FIRST_ATTEMPTS))
-        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix}
+        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix, "MaxKeys": PAGE_KEYS}
         page = self._call(prefix, "s3:ListBucket", lambda: first.list_objects_v2(**request))
         while True:
             for entry in page.get("Contents", ()):
@@ -62,18 +63,16 @@ class S3Storage(Storage):
         for attempt in range(1, BODY_ATTEMPTS + 1):
             try:
                 response = self._client.get_object(Bucket=self.bucket, Key=key, **condition)
-                data: bytes = response["Body"].read()
-                return data, _etag(response, len(data))
             except ClientError as error:
                 raise self._unreadable(error, key) from error
-            except BotoCoreError as error:  # botocore retries requests, but not a body that breaks off
-                if attempt == BODY_ATTEMPTS or not hasattr(error, "kwargs") or "Read" not in type(error).__name__:
-                    raise explain(error, self.spec, key, "s3:GetObject") from error
-            except OSError as error:
-                if attempt == BODY_ATTEMPTS:
-                    raise explain(error, self.spec, key, "s3:GetObject") from error
-            time.sleep(random.uniform(0, 2**attempt / 4))  # noqa: S311
-        raise AssertionError
+            except (BotoCoreError, OSError) as error:
+                raise explain(error, self.spec, key, "s3:GetObject") from error
+            try:  # botocore repeats requests, but not a body that breaks off
+                data: bytes = response["Body"].read()
+                return data, _etag(response, len(data))
+            except (BotoCoreError, OSError):
+                time.sleep(random.uniform(0, 2**attempt / 4))  # noqa: S311
+        raise Rejected("read", f"The connection broke off {BODY_ATTEMPTS} times while it was read.", transient=True)
 
     def _unreadable(self, error: ClientError, key: str) -> Exception:
         code = code_of(error)

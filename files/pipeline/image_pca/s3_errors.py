@@ -118,7 +118,7 @@ def explain(error: Exception, spec: StorageSpec, key: str, action: str) -> JobEr
         advice = BUSY if code in LATER else BY_CODE.get(code)
     elif isinstance(error, (boto.NoCredentialsError, boto.CredentialRetrievalError, boto.PartialCredentialsError)):
         advice = NO_CREDENTIALS
-    elif isinstance(error, (boto.HTTPClientError, OSError)):
+    elif isinstance(error, (boto.HTTPClientError, boto.ConnectionError, OSError)):
         advice = UNREACHABLE
     else:
         advice = None

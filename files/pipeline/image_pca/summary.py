@@ -22,9 +22,17 @@ FETCHERS = 8
 
 
 def report_page(
-    settings: Settings, model: FeatureModel, source: Storage, *, good: Sequence[ImageRef], scores: Matrix,
-    fitted: PcaModel, rejected: Sequence[RejectedImage], seconds: Mapping[str, float], facts: Mapping[str, Any],
-) -> bytes:  # fmt: skip
+    settings: Settings,
+    model: FeatureModel,
+    source: Storage,
+    *,
+    good: Sequence[ImageRef],
+    scores: Matrix,
+    fitted: PcaModel,
+    rejected: Sequence[RejectedImage],
+    seconds: Mapping[str, float],
+    facts: Mapping[str, Any],
+) -> bytes:
     """report.html; fetches the pictures it shows once more."""
     rows = [(image.key, image.label) for image in good]
     page = report.render(
@@ -35,8 +43,13 @@ def report_page(
             scores=scores,
             explained_variance_ratio=fitted.explained_variance_ratio,
             rejected=[
-                {"key": item.image.key, "label": item.image.label, "stage": item.stage, "reason": item.reason,
-                 "bytes": item.image.size}
+                {
+                    "key": item.image.key,
+                    "label": item.image.label,
+                    "stage": item.stage,
+                    "reason": item.reason,
+                    "bytes": item.image.size,
+                }
                 for item in rejected
             ],
             thumbnails=_thumbnails(settings, source, good, report.pick_thumbnails(rows, scores, settings.thumbnails)),
@@ -45,7 +58,7 @@ def report_page(
             accounting=facts["accounting"],
             settings=settings.as_dict(),
         )
-    )  # fmt: skip
+    )
     return page.encode("utf-8")
 
 
@@ -54,9 +67,7 @@ def _engine(model: FeatureModel) -> dict[str, str]:
     return {"engine": f"{engine['name']} {engine['version']} {engine['precision']}"} if engine else {}
 
 
-def _thumbnails(
-    settings: Settings, source: Storage, images: Sequence[ImageRef], wanted: Sequence[str]
-) -> dict[str, bytes]:
+def _thumbnails(settings: Settings, source: Storage, images: Sequence[ImageRef], wanted: Sequence[str]) -> dict[str, bytes]:
     by_key = {image.key: image for image in images}
 
     def fetch(key: str) -> tuple[str, bytes | None]:
@@ -71,9 +82,15 @@ def _thumbnails(
 
 
 def manifest_of(
-    settings: Settings, model: FeatureModel, *, seconds: Mapping[str, float], listing: Listing, parts: Sequence[Part],
-    fitted: PcaModel, facts: Mapping[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+    settings: Settings,
+    model: FeatureModel,
+    *,
+    seconds: Mapping[str, float],
+    listing: Listing,
+    parts: Sequence[Part],
+    fitted: PcaModel,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
     """All that is needed to know how the run came about, and to find it wrong."""
     return {
         "run_id": settings.run_id,

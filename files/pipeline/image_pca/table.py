@@ -121,9 +121,7 @@ def _names(storage: Storage, info: ObjectInfo) -> dict[str, list[Any]]:
             source: Any = pa.BufferReader(storage.read(info.key))
         else:
             source = pa.PythonFile(_RangeFile(storage, info), mode="r")
-        columns: dict[str, list[Any]] = (
-            pq.ParquetFile(source).read(columns=["key", "etag", "stage", "reason"]).to_pydict()
-        )
+        columns: dict[str, list[Any]] = pq.ParquetFile(source).read(columns=["key", "etag", "stage", "reason"]).to_pydict()
     except (pa.ArrowException, OSError) as error:
         raise _damaged(storage, info.key, error) from error
     return columns

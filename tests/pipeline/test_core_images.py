@@ -1,0 +1,209 @@
+"""What comes out of the files of real life."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from core_support import broken_files, encoded, noise
+from image_pca.errors import Rejected
+from image_pca.images import decode, thumbnail
+from PIL import Image, ImageOps
+
+SIZE = (24, 32)
+LIMIT = 100_000_000
+
+
+def pixels(data: bytes) -> npt.NDArray[Any]:
+    return decode(data, SIZE, LIMIT)
+
+
+def expected(picture: Image.Image) -> npt.NDArray[Any]:
+    return np.asarray(picture.resize((SIZE[1], SIZE[0]), Image.Resampling.BILINEAR))
+
+
+def differ(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> int:
+    return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF"])
+def test_lossless_formats_give_the_same_pixels(kind: str) -> None:
+    picture = noise(1).convert("P", palette=Image.Palette.ADAPTIVE) if kind == "GIF" else noise(1)
+    found = pixels(encoded(picture, kind))
+    assert found.shape == (24, 32, 3)
+    assert found.dtype == np.uint8
+    assert differ(found, expected(picture.convert("RGB"))) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {"quality": 95}), ("WEBP", {"quality": 95}), ("WEBP", {"lossless": True})]
+)
+def test_lossy_formats_give_nearly_the_same_pixels(kind: str, options: dict[str, Any]) -> None:
+    assert differ(pixels(encoded(noise(1, 80, 60), kind, **options)), expected(noise(1, 80, 60))) < 12
+
+
+@pytest.mark.parametrize("name", sorted(broken_files()))
+def test_broken_files(name: str) -> None:
+    file = broken_files()[name]
+    if not file.reason:
+        assert pixels(file.data).shape == (24, 32, 3)
+        return
+    with pytest.raises(Rejected) as refused:
+        pixels(file.data)
+    assert file.reason in refused.value.reason
+    assert (refused.value.stage, refused.value.transient) == ("decode", False)
+    assert refused.value.reason[0].isupper()
+    assert refused.value.reason.endswith(".")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.9])
+def test_a_file_that_breaks_off_anywhere_is_refused_by_reason(kind: str, share: float) -> None:
+    whole = encoded(noise(3, 120, 90), kind)
+    with pytest.raises(Rejected) as refused:
+        pixels(whole[: int(len(whole) * share)])
+    assert len(refused.value.reason) > 10
+
+
+def test_flipped_bytes_are_refused_or_decoded_but_never_crash() -> None:
+    random = np.random.default_rng(5)
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"):
+        whole = np.frombuffer(encoded(noise(4, 60, 60), kind), np.uint8)
+        for _ in range(60):
+            damaged = whole.copy()
+            places = random.integers(0, len(whole), 8)
+            damaged[places] = random.integers(0, 256, 8)
+            try:
+                assert pixels(damaged.tobytes()).shape == (24, 32, 3)
+            except Rejected as refused:
+                assert refused.reason.endswith(".")
+
+
+class TestAlpha:
+    """White lies behind what is transparent."""
+
+    def test_rgba(self) -> None:
+        layer = Image.new("RGBA", (8, 8), (200, 0, 0, 0))
+        layer.paste((0, 0, 0, 128), (0, 0, 4, 8))
+        found = pixels(encoded(layer))
+        assert (found[:, -8:] == 255).all()
+        assert differ(found[:, :8], np.full((24, 8, 3), 127)) <= 1
+
+    @pytest.mark.parametrize("mode", ["LA", "P", "L", "RGB", "1"])
+    def test_other_kinds_of_transparency(self, mode: str) -> None:
+        if mode == "LA":
+            data = encoded(Image.new("LA", (8, 8), (0, 0)))
+        else:
+            clear: Any = (0, 0, 0) if mode == "RGB" else 0
+            data = encoded(Image.new(mode, (8, 8), 0), transparency=clear)
+        assert (pixels(data) == 255).all()
+
+    def test_a_gif_with_a_transparent_colour(self) -> None:
+        assert (pixels(encoded(Image.new("P", (8, 8), 0), "GIF", transparency=0)) == 255).all()
+
+    def test_an_opaque_alpha_changes_nothing(self) -> None:
+        picture = noise(6)
+        picture.putalpha(255)
+        assert differ(pixels(encoded(picture)), expected(noise(6))) == 0
+
+
+class TestGreysAndInks:
+    """Depths and colour spaces."""
+
+    def test_sixteen_bits_are_scaled_and_not_clipped(self) -> None:
+        deep = np.full((30, 40), 32768, np.uint16)
+        assert differ(pixels(encoded(Image.fromarray(deep))), np.full((24, 32, 3), 128)) == 0
+        ramp = np.tile(np.linspace(0, 65535, 32).astype(np.uint16), (24, 1))
+        found = pixels(encoded(Image.fromarray(ramp)))
+        assert differ(found[:, :, 0], np.tile(np.linspace(0, 255, 32), (24, 1)).round()) <= 1
+
+    def test_a_sixteen_bit_tiff(self) -> None:
+        deep = np.full((30, 40), 65535, np.uint16)
+        assert (pixels(encoded(Image.fromarray(deep), "TIFF")) == 255).all()
+
+    def test_a_sixteen_bit_png_with_a_transparent_grey(self) -> None:
+        def chunk(name: bytes, body: bytes) -> bytes:
+            return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 0, 0, 0, 0)) + chunk(b"tRNS", struct.pack(">H", 1000))
+        body = chunk(b"IDAT", zlib.compress((b"\0" + struct.pack(">H", 1000) * 8) * 8)) + chunk(b"IEND", b"")
+        assert (pixels(b"\x89PNG\r\n\x1a\n" + header + body) == 255).all()
+
+    def test_grey(self) -> None:
+        grey = noise(7).convert("L")
+        assert differ(pixels(encoded(grey)), expected(grey.convert("RGB"))) == 0
+
+    def test_cmyk(self) -> None:
+        red = Image.new("CMYK", (40, 30), (0, 255, 255, 0))
+        assert differ(pixels(encoded(red, "TIFF")), np.tile(np.array([255, 0, 0]), (24, 32, 1))) <= 2
+        assert differ(pixels(encoded(red, "JPEG")), np.tile(np.array([255, 0, 0]), (24, 32, 1))) <= 4
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.int32])
+    def test_pixels_without_a_fixed_white_are_refused(self, dtype: Any) -> None:
+        with pytest.raises(Rejected, match="without a fixed white"):
+            pixels(encoded(Image.fromarray(np.full((9, 9), 70_000, dtype)), "TIFF"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_stand_as_the_camera_says(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(noise(8, 60, 40), kind, exif=exif, **({} if kind in ("PNG", "TIFF") else {"quality": 100}))
+    reference = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert differ(pixels(data), expected(reference.convert("RGB"))) == 0
+    upright = {5, 6, 7, 8}
+    assert (reference.size == (40, 60)) == (orientation in upright)
+
+
+def test_damaged_exif_is_no_reason_to_refuse_good_pixels() -> None:
+    data = encoded(noise(9), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\xff\xff\xff\xff\xff\xff")
+    assert pixels(data).shape == (24, 32, 3)
+
+
+def test_the_pixel_limit_is_exact_and_costs_no_decoding() -> None:
+    data = encoded(Image.new("1", (100, 100)))
+    assert decode(data, SIZE, 10_000).shape == (24, 32, 3)
+    with pytest.raises(Rejected, match=r"100 x 100 = 10,000 pixels, more than the 9,999 allowed"):
+        decode(data, SIZE, 9_999)
+    header_only = encoded(Image.new("1", (20_000, 20_000)))[:100]
+    with pytest.raises(Rejected, match="400,000,000"):
+        pixels(header_only)
+
+
+def test_the_first_frame_of_an_animation() -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+        assert differ(pixels(data), np.tile(np.array([255, 0, 0]), (24, 32, 1))) <= 4
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"%PDF-1.7 ...", "PDF"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF"),
+        (b"PK\x03\x04....", "ZIP"),
+        ("Gr\u00fc\u00dfe\n".encode() * 100, "text"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "text"),
+        (b"\x01\x02\x03\xff\xfe", "not a JPEG"),
+    ],
+)
+def test_other_files_are_named(data: bytes, kind: str) -> None:
+    with pytest.raises(Rejected, match=kind):
+        pixels(data)
+
+
+def test_thumbnails_keep_proportions() -> None:
+    small = Image.open(io.BytesIO(thumbnail(encoded(noise(10, 400, 200), "JPEG"), 64)))
+    assert small.format == "JPEG"
+    assert small.size == (64, 32)
+    with pytest.raises(Rejected):
+        thumbnail(b"no picture", 64)
