@@ -175,9 +175,12 @@ def test_axes_can_be_any_two(browser: Browser) -> None:
     browser.open(render(clusters(80, 6, 3, 0)))
     where = "return [...document.querySelectorAll('#scatter path.mark')].map((mark) => mark.getAttribute('transform')).join()"
     before = browser.run(where)
+    share = browser.text("#map-share")
     Select(browser.driver.find_element(By.ID, "axis-x")).select_by_index(3)
     settle(browser)
     assert browser.run(where) != before
+    assert "of the variance" in share
+    assert browser.text("#map-share") != share
     assert "PC4" in browser.text("#scatter svg") or "PC4" in str(
         browser.run("return document.querySelector('#scatter').textContent")
     )

@@ -108,6 +108,8 @@ def setting(name: str, value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
     return str(value)
 
 

@@ -141,6 +141,13 @@ for (const tile of document.querySelectorAll(".tile")) {
     show(Number(tile.dataset.point));
   });
 }
+function tellShare() {
+  const axes = ONE || state.x === state.y ? [state.x] : [state.x, state.y], share = axes.reduce((sum, axis) => sum + data.ratio[axis], 0);
+  byId("map-share").textContent = axes.some((axis) => data.ratio[axis] === null || data.ratio[axis] === undefined) ? "" :
+    ` What is seen here is ${percent(share)} of the variance.`;
+}
+listeners.push((what) => { if (what === "axes") tellShare(); });
+tellShare();
 project();
 drawNow();
 new ResizeObserver(draw).observe(box);
