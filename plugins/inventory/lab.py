@@ -73,13 +73,13 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         ssh = (
             f"-o UserKnownHostsFile={lab}/known_hosts -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes"
             " -o IdentitiesOnly=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
+            f" -o ControlPath=/run/orchard-lab/{plan['bridge']}/%C"
         )
         variables = {
             "ansible_host": facts["address"],
             "ansible_user": "admin",
             "ansible_ssh_private_key_file": f"{lab}/id_ed25519",
             "ansible_ssh_common_args": ssh,
-            "ansible_control_path_dir": f"/run/orchard-lab/{plan['bridge']}",
             "ansible_python_interpreter": "/usr/bin/python3",
         }
         for key, value in variables.items():

@@ -127,6 +127,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    if boto3 is None and module.check_mode:
+        module.exit_json(changed=True, changes=["all, once python3-boto3 is there"], new_keys={})
     if boto3 is None:
         module.fail_json(msg="The store has no boto3: install python3-boto3 there.")
     keys: dict[str, str] = {}

@@ -27,9 +27,9 @@ def apt_entries(folder: Path) -> list[tuple[str, str]]:
     for path in [folder / "sources.list", *sorted(folder.glob("sources.list.d/*.list"))]:
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         for line in lines:
-            words = re.sub(r"\[[^]]*\]", "", line.partition("#")[0]).split()
-            if words[:1] == ["deb"] and len(words) > 2:
-                entries.append((words[1], words[2]))
+            found = re.match(r"\s*deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)", line)
+            if found:
+                entries.append((found.group(1), found.group(2)))
     for path in sorted(folder.glob("sources.list.d/*.sources")):
         text = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
         for stanza in re.split(r"\n\s*\n", text):
@@ -68,6 +68,15 @@ def digest_of(*parts: str) -> str:
     return digest.hexdigest()[:12]
 
 
+def make(image: Path, release: str, packages: str, sources: str) -> None:
+    """Make `image` unless another process, which is waited for, makes it."""
+    image.parent.mkdir(parents=True, exist_ok=True)
+    with image.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not image.is_file():
+            build(image, release, packages, sources)
+
+
 def build(image: Path, release: str, packages: str, sources: str) -> None:
     """Write `image` with mmdebstrap, whole or not at all; subprocess.CalledProcessError when it fails."""
     part = image.with_suffix(".part.tar")
@@ -93,15 +102,15 @@ def main() -> None:
     parser.add_argument("--packages", required=True, help="comma-separated")
     parser.add_argument("--mirror", default="")
     parser.add_argument("--security-mirror", default="")
+    parser.add_argument("--dry-run", action="store_true", help="make nothing, only say what would be made")
     arguments = parser.parse_args()
     sources = sources_for(arguments.release, arguments.mirror, arguments.security_mirror)
     name = f"{arguments.release}-{digest_of(arguments.release, arguments.packages, sources)}"
-    arguments.cache.mkdir(parents=True, exist_ok=True)
     image = arguments.cache / f"{name}.tar"
-    with (arguments.cache / f".{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not image.is_file():
-            build(image, arguments.release, arguments.packages, sources)
+    if not image.is_file():
+        print(f"making {name}")
+        if not arguments.dry_run:
+            make(image, arguments.release, arguments.packages, sources)
     print(image)
 
 

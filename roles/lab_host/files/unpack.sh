@@ -31,4 +31,6 @@ install -m 0644 "$lab/hostkeys/$host.pub" "$new/etc/ssh/ssh_host_ed25519_key.pub
 install -d -m 0700 "$new/root/.cache" "$new/root/.cache/pip"
 install -d -m 0700 -o 1000 -g 1000 "$new/home/admin/.ssh"
 install -m 0600 -o 1000 -g 1000 "$lab/id_ed25519.pub" "$new/home/admin/.ssh/authorized_keys"
+# The lists are empty, so their age must not say that they are fresh.
+touch -d @0 "$new/var/lib/apt/lists"
 mv "$new" "$tree"
