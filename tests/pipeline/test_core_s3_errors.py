@@ -88,6 +88,7 @@ def server(credentials: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve
     [
         (404, "NoSuchBucket", "The bucket is not there", "create the bucket"),
         (403, "InvalidAccessKeyId", "The access key is not known", "aws_access_key_id"),
+        (404, "XAdminUserNotFound", "The access key is not known", "aws_access_key_id"),
         (403, "SignatureDoesNotMatch", "The secret key is wrong", "aws_secret_access_key"),
         (403, "AccessDenied", "A right is missing", "s3:ListBucket"),
         (403, "RequestTimeTooSkewed", "The clock is wrong", "Set the clock"),

@@ -209,6 +209,6 @@ def test_many_small_tasks_cost_little(spark: SparkExecutor) -> None:
     spark.map(pid, list(range(8)), told.append)
     begun = time.monotonic()
     workers = set(spark.map(pid, list(range(100)), told.append))
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 20
     assert len(workers) <= 3
     assert told[-1] == 100

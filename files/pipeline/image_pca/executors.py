@@ -22,6 +22,7 @@ Tick = Callable[[int], None]
 
 POLL_SECONDS = 0.5
 MOST_PARTITIONS = 20_000
+DEFAULTS = {"spark.master": "local[*]", "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
 
 
 def cores() -> int:
@@ -56,27 +57,40 @@ class LocalExecutor:
 
 
 class SparkExecutor:
-    """One Spark task an item; Spark's slots times the engine's threads are the cores."""
+    """One Spark task an item; Spark's slots times the engine's threads are the cores.
+
+    Spark starts with the first work: a run that finds everything computed does without.
+    """
 
     def __init__(self, name: str) -> None:
-        from pyspark import SparkConf, SparkContext  # noqa: PLC0415  (there may be no Spark at all)
+        self._name = name
+        self._folder = ""
+        self._started: Any = None
 
-        self._folder = tempfile.mkdtemp(prefix="orchard-")
-        conf = SparkConf().setAppName(name)
-        conf.setIfMissing("spark.ui.enabled", "false")
-        conf.setIfMissing("spark.ui.showConsoleProgress", "false")
-        conf.setIfMissing("spark.master", "local[*]")
-        try:
-            self._context: Any = SparkContext.getOrCreate(conf)
-            self._context.setLogLevel("WARN")
-            self._context.addPyFile(package_archive(self._folder))
-        except Exception as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise _spark_failed(error) from error
-        is_local = str(self._context.master).startswith("local")
-        slots = max(1, self._context.defaultParallelism)
-        task_cpus = int(self._context.getConf().get("spark.task.cpus", "1"))
-        self.threads = max(1, cores() // slots) if is_local else task_cpus
+    @property
+    def threads(self) -> int:
+        """Threads of the engine in each task."""
+        context = self._context
+        if str(context.master).startswith("local"):
+            return max(1, cores() // max(1, int(context.defaultParallelism)))
+        return int(context.getConf().get("spark.task.cpus", "1"))
+
+    @property
+    def _context(self) -> Any:
+        if self._started is None:
+            from pyspark import SparkConf, SparkContext  # noqa: PLC0415  (there may be no Spark at all)
+
+            conf = SparkConf().setAppName(self._name)
+            for name, value in DEFAULTS.items():
+                conf.setIfMissing(name, value)
+            try:
+                self._folder = tempfile.mkdtemp(prefix="orchard-")
+                self._started = SparkContext.getOrCreate(conf)
+                self._started.setLogLevel("WARN")
+                self._started.addPyFile(package_archive(self._folder))
+            except Exception as error:
+                raise _spark_failed(error) from error
+        return self._started
 
     def map(
         self, function: Callable[[Tick, Item], Result], items: Sequence[Item], progress: Callable[[int], None]
@@ -102,12 +116,18 @@ class SparkExecutor:
                 raise _spark_failed(error) from error
 
     def versions(self) -> dict[str, str]:
-        java = self._context._jvm.java.lang.System.getProperty("java.version")
-        return {"spark": self._context.version, "java": str(java), "spark_master": self._context.master}
+        from pyspark import version  # noqa: PLC0415
+
+        found = {"spark": version.__version__}
+        if self._started is not None:
+            java = self._started._jvm.java.lang.System.getProperty("java.version")
+            found.update(java=str(java), spark_master=str(self._started.master))
+        return found
 
     def close(self) -> None:
-        with contextlib.suppress(Exception):  # the JVM may be the thing that failed
-            self._context.stop()
+        if self._started is not None:
+            with contextlib.suppress(Exception):  # the JVM may be the thing that failed
+                self._started.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -181,8 +201,3 @@ def _spark_failed(error: Exception) -> JobError:
         (errors or lines or [type(error).__name__])[-1][:500],
         "The log has the whole of it.",
     )
-
-
-def context_of(executor: Any) -> str:
-    """How the work was done, for the manifest."""
-    return "spark" if isinstance(executor, SparkExecutor) else "local"

@@ -15,18 +15,19 @@ import argparse
 import contextlib
 import functools
 import platform
+import signal
 import traceback
 from typing import Any, Callable, Iterator, Sequence
 
 from . import matrix, outputs, table
 from .errors import JobError
-from .executors import SparkExecutor
+from .executors import SparkExecutor, Tick
 from .features import Done, FeatureModel, Work, compute
 from .installed import prepared_model, versions
 from .listing import ImageRef, Listing, list_images
 from .outputs import RejectedImage
 from .pca import FEWEST_ROWS, PcaModel
-from .plan import count, plan
+from .plan import Chunk, count, plan
 from .progress import Progress
 from .settings import Location, Settings
 from .storage import Storage, StorageSpec, open_storage
@@ -78,16 +79,7 @@ class Job:
         reused = len(images) - count(chunks)
         told = functools.partial(self._tell, reused, len(images))
         told(0)
-        work = Work(
-            self.source.spec,
-            self.sink.spec,
-            self.table_prefix,
-            self.model,
-            self.settings.max_pixels,
-            self.settings.max_bytes,
-            executor.threads,
-        )
-        done: Sequence[Done] = executor.map(functools.partial(compute, work), chunks, told)
+        done: Sequence[Done] = executor.map(self._computation(executor.threads), chunks, told) if chunks else []
         for chunk in done:
             table.add_places(self.index, chunk.object_key, chunk.rows)
         transient = {item[0]: RejectedImage(*item) for chunk in done for item in chunk.transient}
@@ -103,6 +95,18 @@ class Job:
             "computed": len(images) - reused,
         }
         told(len(images) - reused, force=True)
+
+    def _computation(self, threads: int) -> Callable[[Tick, Chunk], Done]:
+        work = Work(
+            self.source.spec,
+            self.sink.spec,
+            self.table_prefix,
+            self.model,
+            self.settings.max_pixels,
+            self.settings.max_bytes,
+            threads,
+        )
+        return functools.partial(compute, work)
 
     def _tell(self, reused: int, total: int, done: int, force: bool = False) -> None:
         self.progress.update(min(reused + done, total), total, force, new=done)
@@ -214,6 +218,11 @@ def main(argv: list[str] | None = None) -> int:
             Progress(str(Path(path).resolve().parent)).failed(error)
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
 
     def body() -> dict[str, Any]:
         model = prepared_model(settings)

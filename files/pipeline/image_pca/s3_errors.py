@@ -28,6 +28,11 @@ WRONG_REGION = Advice(
     "The store does not serve this bucket to region {region}.",
     "Set aws_region to the region in which the bucket was made.",
 )
+UNKNOWN_KEY = Advice(
+    "The access key is not known",
+    "The store at {endpoint} knows no such access key id.",
+    f"Check {THE_KEYS}: are they of this store, and still active?",
+)
 EXPIRED = Advice(
     "The credentials have expired",
     "The store no longer accepts the session token.",
@@ -50,11 +55,9 @@ BY_CODE: dict[str, Advice] = {
         "The store at {endpoint} knows no bucket {bucket}.",
         "Check the name, or create the bucket first.",
     ),
-    "InvalidAccessKeyId": Advice(
-        "The access key is not known",
-        "The store at {endpoint} knows no such access key id.",
-        f"Check {THE_KEYS}: are they of this store, and still active?",
-    ),
+    "InvalidAccessKeyId": UNKNOWN_KEY,
+    "InvalidClientTokenId": UNKNOWN_KEY,
+    "XAdminUserNotFound": UNKNOWN_KEY,  # versitygw's word for it
     "SignatureDoesNotMatch": Advice(
         "The secret key is wrong",
         "The signature, made with the secret access key, does not fit the access key id.",
