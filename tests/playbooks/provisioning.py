@@ -1,0 +1,65 @@
+"""A lab to provision, and what a test asks of its master."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from conftest import Result, run
+
+EXECUTIONS = re.compile(r"remote executions on master: (\d+)")
+LAB_DIR = Path("/var/lib/orchard-lab")
+
+
+class Site:
+    """One lab, and `site.yml` on it."""
+
+    def __init__(self, lab: str) -> None:
+        self.lab = lab
+
+    def provision(self, *options: str, **variables: Any) -> Result:
+        """Run site.yml; variables go in as JSON, so that they keep their types."""
+        extra = ("--extra-vars", json.dumps(variables)) if variables else ()
+        return run("ansible-playbook", "site.yml", *options, *extra, lab=self.lab)
+
+    def shell(self, command: str) -> str:
+        """Return what a command of root prints on the master; it must succeed."""
+        done = run("ansible", "master", "--become", "--module-name", "ansible.builtin.shell", "--args", command, lab=self.lab)
+        assert done.status == 0, done.output
+        return done.output.split(">>\n", 1)[-1].strip()
+
+    def serving(self) -> str:
+        """Return the name of the generation in service."""
+        return self.shell("basename $(readlink /opt/orchard/current)")
+
+    def tree(self) -> list[str]:
+        """Return the names of all components, generations and whatever else lies beside them."""
+        return self.shell("cd /opt/orchard && find . -mindepth 1 -maxdepth 2 -printf '%p %y %u %m\\n' | sort").splitlines()
+
+    def secrets(self) -> list[str]:
+        """Return every secret that the lab knows."""
+        keys = yaml.safe_load((LAB_DIR / self.lab / "keys.yml").read_text())
+        return [value for name, value in keys.items() if "secret" in name]
+
+
+@contextmanager
+def a_site(lab: str, **variables: str) -> Iterator[Site]:
+    """Boot a lab of its own, and remove it afterwards."""
+    extra = ("--extra-vars", json.dumps(variables)) if variables else ()
+    run("ansible-playbook", "playbooks/lab_down.yml", lab=lab)
+    done = run("ansible-playbook", "playbooks/lab.yml", *extra, lab=lab)
+    assert done.status == 0, done.output[-6000:]
+    yield Site(lab)
+    run("ansible-playbook", "playbooks/lab_down.yml", lab=lab)
+
+
+def executions(result: Result) -> int:
+    """Return the number of remote executions on the master that the callback counted."""
+    found = EXECUTIONS.search(result.output)
+    assert found, result.output[-2000:]
+    return int(found[1])
