@@ -40,7 +40,9 @@ def main(folder: Path) -> None:
         file = folder / f"{name}.h5"
         network.save(file)
         keras_module = sys.modules[getattr(applications, name).__module__]
-        with mock.patch.object(keras_module.file_utils, "get_file", lambda *_, file=file, **__: str(file)):
+        # Keras 3 has it in file_utils, Keras 2 in data_utils.
+        downloads = getattr(keras_module, "file_utils", None) or keras_module.data_utils
+        with mock.patch.object(downloads, "get_file", lambda *_, file=file, **__: str(file)):
             published = getattr(applications, name)(weights="imagenet", include_top=False, pooling="avg")
         pixels = getattr(applications, module).preprocess_input(generated(4).astype(np.float32))
         np.save(folder / f"{name}.npy", published.predict(pixels, verbose=0))
