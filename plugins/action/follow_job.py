@@ -14,6 +14,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -73,7 +74,7 @@ def stage_text(event: Mapping[str, Any]) -> str:
         parts.append(f"{done:,} of {total:,} ({100 * done // total} %)" if total else f"{done:,}")
     if event.get("rate") and event.get("stage") == "features":
         parts.append(f"{event['rate']:.1f} images/s")
-    if event.get("eta_s") is not None:
+    if event.get("eta_s") is not None and event.get("stage") == "features":
         parts.append(f"{seconds_text(event['eta_s'])} left")
     return "  ".join(parts)
 
@@ -119,6 +120,20 @@ def death_text(unit: Mapping[str, str]) -> str:
     return f"systemd says: {result or 'nothing'}"
 
 
+def tell(text: str, newline: bool = True) -> None:
+    """Shows text on the controller.
+
+    A worker that Ctrl-C ends while it hands its text over would keep the lock of that queue, and Ansible would wait
+    for it for ever: the signal waits until the text is through.
+    """
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        display.display(text, newline=newline, screen_only=not newline)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
 class Screen:
     """Writes progress through Ansible's display: a line that moves on a terminal, now and then a plain line elsewhere."""
 
@@ -130,17 +145,17 @@ class Screen:
         """Shows where the job is; `elapsed` are seconds since the stage's first word."""
         if self.moving:
             line = f"{text}  [{seconds_text(elapsed)}]"[: self.columns - 1]
-            display.display(f"\r\033[K{line}", newline=False, screen_only=True)
+            tell(f"\r\033[K{line}", newline=False)
             return
         pause = PLAIN_SECONDS if text != self.shown else QUIET_SECONDS
         if now - self.shown_at >= pause:
-            display.display(f"  {text}  [{seconds_text(elapsed)}]")
+            tell(f"  {text}  [{seconds_text(elapsed)}]")
             self.shown, self.shown_at = text, now
 
     def line(self, text: str) -> None:
         """Shows lines that stay; what comes after them is shown at once."""
         self.shown_at = 0.0
-        display.display(("\r\033[K" if self.moving else "") + text)
+        tell(("\r\033[K" if self.moving else "") + text)
 
 
 class Watch:

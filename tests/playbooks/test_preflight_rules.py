@@ -24,7 +24,7 @@ PLAYBOOK = """
 GOOD_HOST = {
     "python": "3.13.5", "os": "debian 13", "os_name": "Debian GNU/Linux 13 (trixie)", "machine": "x86_64", "name": "good",
     "resolves": "yes", "systemd": "yes", "provisioned": "no", "sudo": "yes", "memory_kb": "4000000",
-    "disk:/opt": "/dev/sda1 9000000", "disk:/var/lib": "/dev/sda2 9000000",
+    "disk:/opt": "/dev/sda1 9000000", "disk:/var/lib/orchard": "/dev/sda2 9000000",
 }  # fmt: skip
 BAD_HOSTS = {
     "sudo": {"sudo": "no"},
