@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -15,6 +16,8 @@ MARKER = ".complete"
 CHUNK = 1024 * 1024
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 SHOWN = 5
+ATTEMPTS = 40
+PAUSE_S = 0.5
 
 
 def _entries(folder: str, inside: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -121,6 +124,20 @@ def phrase(found: list[str]) -> str:
     return "; ".join(found[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder into which a process of a killed run may still write for a while."""
+    for _ in range(ATTEMPTS):
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(PAUSE_S)
+        else:
+            return
+    shutil.rmtree(folder)
+
+
 def remove(path: Path) -> None:
     """Remove a file, link or folder; a folder is renamed first, so that no one meets half of it."""
     if path.is_symlink() or path.is_file():
@@ -131,7 +148,7 @@ def remove(path: Path) -> None:
             doomed = path.with_name("." + path.name + ".old")
             remove(doomed)
             path.rename(doomed)
-        shutil.rmtree(doomed)
+        _remove_folder(doomed)
 
 
 def leftovers(folder: Path) -> list[Path]:
