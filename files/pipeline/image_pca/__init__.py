@@ -1,0 +1,1 @@
+"""From a folder of images to a PCA matrix, on Apache Spark or alone."""
