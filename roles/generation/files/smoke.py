@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -25,17 +26,17 @@ def worker(rows):
 def main() -> None:
     """Run one job; an exception or a wrong result ends with a status other than 0."""
     spark = SparkSession.builder.appName("orchard-smoke").getOrCreate()
-    java = spark.sparkContext._jvm.java.lang.System.getProperty("java.home")  # noqa: SLF001
+    java = spark.sparkContext._jvm.java.lang.System.getProperty("java.home")
     answers = spark.sparkContext.parallelize(range(ROWS), 2).mapPartitions(worker).collect()
     spark.stop()
     problems = []
     if sum(total for total, _ in answers) != sum(range(ROWS)):
-        problems.append("the sum is wrong: %s" % answers)
-    wanted = os.path.dirname(os.path.dirname(os.environ["PYSPARK_PYTHON"]))
+        problems.append(f"the sum is wrong: {answers}")
+    wanted = str(Path(os.environ["PYSPARK_PYTHON"]).parent.parent)
     if {prefix for _, prefix in answers} != {wanted}:
-        problems.append("the workers ran in %s instead of %s" % (answers[0][1], wanted))
+        problems.append(f"the workers ran in {answers[0][1]} instead of {wanted}")
     if os.path.realpath(java).split("/jre")[0] != os.path.realpath(os.environ["JAVA_HOME"]):
-        problems.append("Java is %s instead of %s" % (java, os.environ["JAVA_HOME"]))
+        problems.append(f"Java is {java} instead of {os.environ['JAVA_HOME']}")
     if problems:
         sys.exit("; ".join(problems))
 
