@@ -125,6 +125,8 @@ def test_from_a_bucket_to_a_matrix_with_a_kill_on_the_way(bucket: Bucket, lite0:
     done = second.events[-1]
     assert (done["reused"], done["computed"], done["rejected"]) == (listed, 0, len(bad))
     assert bucket.get("runs/first/pca.csv") == bucket.get("runs/second/pca.csv")
+    assert "Running Spark version" in first.log
+    assert "Running Spark version" not in second.log
     assert json.loads(bucket.get("latest.json"))["run_id"] == "second"
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in killed.log + first.log + second.log + json.dumps(manifest)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -147,10 +148,15 @@ class TestFolder:
             with pytest.raises(Rejected, match="no longer there"):
                 storage.get(info.key, info.etag)
 
-    def test_a_full_disk_says_so(self) -> None:
-        storage = open_storage(StorageSpec("/dev/full", "", ""))
-        with pytest.raises(JobError, match="cannot be used"):
-            storage.put("x", b"data", "a/b")
+    def test_a_full_disk_says_so_and_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(JobError, match="The disk is full") as error:
+            put(open_storage(StorageSpec(str(tmp_path), "", "")), "runs/x")
+        assert error.value.where == str(tmp_path / "runs/x")
+        assert list((tmp_path / "runs").iterdir()) == []
 
     def test_nothing_is_left_of_a_write_that_fails(self, tmp_path: Path) -> None:
         storage = open_storage(StorageSpec(str(tmp_path), "", ""))

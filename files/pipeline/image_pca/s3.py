@@ -35,12 +35,17 @@ class S3Storage(Storage):
     def __init__(self, spec: StorageSpec) -> None:
         super().__init__(spec)
         self.bucket = spec.root[len("s3://") :]
+        self._reached = False
         self._client = self._call("", "opening a client", lambda: self._connect(READ_SECONDS, ATTEMPTS))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        first = self._call("", "s3:ListBucket", lambda: self._connect(FIRST_READ_SECONDS, FIRST_ATTEMPTS))
+        if not self._reached:
+            first = self._call("", "opening a client", lambda: self._connect(FIRST_READ_SECONDS, FIRST_ATTEMPTS))
+        else:
+            first = self._client
         request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix, "MaxKeys": PAGE_KEYS}
         page = self._call(prefix, "s3:ListBucket", lambda: first.list_objects_v2(**request))
+        self._reached = True
         while True:
             for entry in page.get("Contents", ()):
                 yield ObjectInfo(entry["Key"], entry["Size"], _etag(entry, entry["Size"]))
