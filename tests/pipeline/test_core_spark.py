@@ -36,7 +36,7 @@ pytest_plugins = ["core_fixtures"]
 
 SUBMIT = Path(sys.executable).with_name("spark-submit")
 LOCAL = ("--master", "local[2]", "--conf", "spark.driver.host=127.0.0.1", "--conf", "spark.driver.bindAddress=127.0.0.1")
-SECONDS = 150
+SECONDS = 300
 
 
 class Submitted:
