@@ -45,7 +45,7 @@ def test_all_names_of_the_lab_resolve(host: Any) -> None:
 
 def test_a_host_reaches_its_neighbours(host: Any) -> None:
     for name in ("one", "two"):
-        greeting = host.check_output("bash -c 'exec 3<>/dev/tcp/%s/22; head -n 1 <&3'" % name)
+        greeting = host.check_output("bash -c 'exec 3<>/dev/tcp/%s/22; head -n 1 <&3'", name)
         assert greeting.startswith("SSH-2.0-OpenSSH")
 
 

@@ -1,0 +1,101 @@
+"""What the tests of the lab share: one lab each, played as a user does, and what this machine shows of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from conftest import TOP, Result, run
+
+LABS = Path("/var/lib/orchard-lab")
+
+
+class Lab:
+    """One lab by its name; `variables` are given to every play."""
+
+    def __init__(self, name: str, **variables: object) -> None:
+        """Name the lab; nothing is made yet."""
+        self.variables: dict[str, object] = {"lab_name": name, **variables}
+        self.folder = Path(str(variables.get("lab_dir", LABS))) / name
+
+    def _options(self, variables: dict[str, object]) -> list[str]:
+        return ["-e", json.dumps({**self.variables, **variables})]
+
+    def play(self, playbook: str, *options: str, **variables: object) -> Result:
+        """Run playbooks/<playbook>.yml."""
+        return run("ansible-playbook", f"playbooks/{playbook}.yml", *options, *self._options(variables))
+
+    def up(self, **variables: object) -> Result:
+        """Run lab.yml, which must succeed."""
+        result = self.play("lab", **variables)
+        assert result.status == 0, result.output[-6000:]
+        return result
+
+    def down(self) -> Result:
+        """Run lab_down.yml, which must succeed."""
+        result = self.play("lab_down")
+        assert result.status == 0, result.output[-6000:]
+        return result
+
+    def killed_after(self, seconds: float, **variables: object) -> None:
+        """Start lab.yml and kill it with all its processes after `seconds`; booted hosts are no part of it any more."""
+        command = ["ansible-playbook", "playbooks/lab.yml", *self._options(variables)]
+        process = subprocess.Popen(command, cwd=TOP, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def on(self, host: str, command: str) -> str:
+        """Return what `command`, run as root on `host`, prints."""
+        result = run("ansible", host, "-b", "-m", "ansible.builtin.shell", "-a", command, *self._options({}))
+        assert result.status == 0, result.output
+        return result.output.partition(">>")[2].strip()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The description of the lab, {} when there is none."""
+        path = self.folder / "hosts.yml"
+        return dict(yaml.safe_load(path.read_text())) if path.exists() else {}
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The keys of the store."""
+        return dict(yaml.safe_load((self.folder / "keys.yml").read_text()))
+
+    def supervisors(self) -> dict[str, int]:
+        """Return host → process number of its systemd-nspawn."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                arguments = process.read_text().split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            folder = f"--directory={self.folder}/machines/"
+            for argument in arguments:
+                if argument.startswith(folder):
+                    found[argument.removeprefix(folder)] = int(process.parent.name)
+        return found
+
+    def traces(self) -> list[str]:
+        """Return what of the lab can be seen on this machine, beside its folder."""
+        bridge = self.state.get("bridge", "")
+        seen = [f"process of {host}" for host in self.supervisors()]
+        rules = ["nft", "list", "ruleset"], ["iptables", "-S"], ["iptables", "-t", "nat", "-S"]
+        for command in (["ip", "-brief", "link"], *rules):
+            if shutil.which(command[0]):
+                output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+                seen += [line for line in output.splitlines() if bridge and (bridge in line or bridge.replace("-", "_") in line)]
+        return seen
+
+
+def boot_id(lab: Lab, host: str) -> str:
+    """Return what changes when `host` boots: the start of its PID 1."""
+    return lab.on(host, "stat -c %Y /proc/1; systemctl show --property=UserspaceTimestampMonotonic")
