@@ -31,6 +31,7 @@ PLAIN_SECONDS = 5.0
 QUIET_SECONDS = 30.0
 LOST_SECONDS = 180.0
 LOG_LINES = 15
+FULL_DISK_KB = 64
 RUNNING = ("active", "activating", "deactivating", "reloading")
 
 # Task workers have no terminal; this module is first imported by the main process, which has.
@@ -222,14 +223,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if watch.last.get("event") == "done":
             screen.line(summary_text(watch.last))
             return {**result, "changed": True, "summary": watch.last}
-        if watch.last:
-            message = failure_text(watch.last, log)
-        else:
-            tail = self._execute(f"tail -n {LOG_LINES} {shlex.quote(folder)}/job.log").rstrip()
-            message = failure_text({"what": f"The job ended without a word: {death_text(state)}."}, log)
-            message += f"\nIts last lines:\n{tail}"
+        message = failure_text(watch.last, log) if watch.last else self._death(state, folder, log)
         screen.line("")
         return {**result, "failed": True, "msg": message, "log": f"{folder}/job.log"}
+
+    def _death(self, state: Mapping[str, str], folder: str, log: str) -> str:
+        """The message about a job that left no last word: why, and the end of its log."""
+        place = shlex.quote(folder)
+        told = self._execute(f"df -Pk {place} | tail -n 1; tail -n {LOG_LINES} {place}/job.log")
+        disk, _, lines = told.partition("\n")
+        event = {"what": f"The job ended without a word: {death_text(state)}."}
+        free = disk.split()[3:4]
+        if free and free[0].isdigit() and int(free[0]) < FULL_DISK_KB:
+            event["what"] = "The job ended without a word: it could not write one, since the disk is full."
+            event["where"] = folder
+            event["todo"] = "Free some space there and run again; finished work is kept."
+        return f"{failure_text(event, log)}\nIts last lines:\n{lines.rstrip()}"
 
     def _follow(self, watch: Watch, unit: str, progress: str) -> dict[str, str]:
         """Polls until the unit has ended; systemd's properties of it."""

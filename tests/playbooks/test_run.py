@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,9 @@ from run_support import CONTROL_C, GIVEN, LAB, message, on_master, picture, pict
 
 PICTURES = 24
 STATE = "/var/lib/orchard"
+# A finished run is never written twice, in a lab that is used again neither.
+NAME = secrets.token_hex(3)
+FIRST, LEFT, KILLED = f"first-{NAME}", f"left-{NAME}", f"killed-{NAME}"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +54,7 @@ def refused(**values: object) -> str:
 
 @pytest.fixture(scope="module")
 def first(lab: None) -> Result:
-    done = go(run_id="first")
+    done = go(run_id=FIRST)
     assert done.status == 0, done.output[-6000:]
     return done
 
@@ -60,22 +63,23 @@ def test_a_run_shows_its_stages_and_its_summary(first: Result) -> None:
     for stage in ("listing", "features", "pca", "writing"):
         assert re.search(rf"^  {stage} +done in ", first.output, re.M), first.output
     assert f"{PICTURES} keys listed = {PICTURES} rows + 0 rejected\n" in first.output
-    assert f"{PICTURES} computed, 0 reused" in first.output
+    counted = re.search(r"(\d+) computed, (\d+) reused", first.output)
+    assert counted and int(counted[1]) + int(counted[2]) == PICTURES
     assert re.search(r"5 components explain \d+\.\d\d % of the variance", first.output)
-    assert "s3://orchard/runs/first/" in first.output
+    assert f"s3://orchard/runs/{FIRST}/" in first.output
     assert first.changed()["master"] > 0
 
 
 def test_a_finished_run_is_told_again_and_not_run_again(first: Result) -> None:
-    again = go(run_id="first")
+    again = go(run_id=FIRST)
     assert again.status == 0 and again.changed() == {"master": 0}, again.output
-    assert f"{PICTURES} computed, 0 reused" in again.output
+    assert f"{PICTURES} keys listed" in again.output and "Start |" not in again.output
 
 
 def test_what_a_run_leaves_is_private_and_holds_no_secret(first: Result) -> None:
-    told = on_master(f"stat -c '%n %A %U %G' {STATE}/runs/first {STATE}/runs/first/*; cat {STATE}/runs/first/settings.json")
+    told = on_master(f"stat -c '%n %A %U %G' {STATE}/runs/{FIRST} {STATE}/runs/{FIRST}/*; cat {STATE}/runs/{FIRST}/settings.json")
     for words in (
-        "runs/first drwxr-x--- spark spark",
+        f"runs/{FIRST} drwxr-x--- spark spark",
         "job.log -rw-r----- spark spark",
         "settings.json -rw-r----- root spark",
         "progress.jsonl -rw-r----- spark spark",
@@ -85,15 +89,15 @@ def test_what_a_run_leaves_is_private_and_holds_no_secret(first: Result) -> None
 
 
 def test_check_mode_says_what_would_run_and_runs_nothing() -> None:
-    done = play("run.yml", "--check", run_id="never", images_prefix="images/few/")
+    done = play("run.yml", "--check", run_id=f"never-{NAME}", images_prefix="images/few/")
     assert done.status == 0, done.output
     assert "This would run on master as spark" in done.output and "spark-submit" in done.output
-    assert on_master(f"test ! -e {STATE}/runs/never").status == 0
+    assert on_master(f"test ! -e {STATE}/runs/never-{NAME}").status == 0
 
 
 def test_control_c_leaves_the_job_running_and_another_run_watches_it_again() -> None:
     def keys(shown: str) -> bytes:
-        if "-e run_id=left" not in shown or pressed:
+        if f"-e run_id={LEFT}" not in shown or pressed:
             return b""
         pressed.append(True)
         return CONTROL_C
@@ -103,13 +107,13 @@ def test_control_c_leaves_the_job_running_and_another_run_watches_it_again() -> 
         "ansible-playbook",
         "run.yml",
         "-e",
-        json.dumps({"run_id": "left", "images_prefix": "images/few/", "components": 5}),
+        json.dumps({"run_id": LEFT, "images_prefix": "images/few/", "components": 5}),
     ]
     done = watched(command, keys)
     assert done.status != 0 and "PLAY RECAP" not in done.output, done.output
-    assert "to watch it again: ansible-playbook run.yml -e run_id=left" in done.output
-    assert "active" in on_master("systemctl is-active orchard-job-left.service").output.split()
-    again = go(run_id="left")
+    assert f"to watch it again: ansible-playbook run.yml -e run_id={LEFT}" in done.output
+    assert "active" in on_master(f"systemctl is-active orchard-job-{LEFT}.service").output.split()
+    again = go(run_id=LEFT)
     assert again.status == 0, again.output
     assert f"{PICTURES} keys listed" in again.output
     assert "Start |" not in again.output
@@ -117,9 +121,8 @@ def test_control_c_leaves_the_job_running_and_another_run_watches_it_again() -> 
 
 def test_a_killed_job_is_noticed_and_can_be_run_again() -> None:
     def keys(shown: str) -> bytes:
-        if "-e run_id=killed" in shown and not killed:
-            time.sleep(2)
-            killed.append(on_master("systemctl kill --signal=KILL orchard-job-killed.service"))
+        if f"-e run_id={KILLED}" in shown and not killed:
+            killed.append(on_master(f"systemctl kill --signal=KILL orchard-job-{KILLED}.service"))
         return b""
 
     killed: list[Result] = []
@@ -127,13 +130,13 @@ def test_a_killed_job_is_noticed_and_can_be_run_again() -> None:
         "ansible-playbook",
         "run.yml",
         "-e",
-        json.dumps({"run_id": "killed", "images_prefix": "images/few/", "components": 5}),
+        json.dumps({"run_id": KILLED, "images_prefix": "images/few/", "components": 5}),
     ]
     done = watched(command, keys)
     assert done.status == 2, done.output
     assert "The job ended without a word: it was ended by signal 9" in done.output
-    assert f"The whole log: {STATE}/runs/killed/job.log on master" in done.output
-    again = go(run_id="killed")
+    assert f"The whole log: {STATE}/runs/{KILLED}/job.log on master" in done.output
+    again = go(run_id=KILLED)
     assert again.status == 0 and f"{PICTURES} keys listed" in again.output, again.output
 
 
@@ -220,7 +223,7 @@ def test_a_full_disk_is_refused_before_anything_runs() -> None:
 
 
 def test_a_disk_that_fills_up_under_the_job_is_told() -> None:
-    with full_disk(48):
+    with full_disk(4):
         told = refused(preflight_skip=["disk"])
     assert "disk is full" in told and "Free some space" in told
 
@@ -249,4 +252,4 @@ def test_nothing_half_written_is_visible(first: Result) -> None:
     done = play(str(listing))
     assert done.status == 0, done.output
     found = set(re.findall(r"runs/([^/\s']+)/", done.output))
-    assert found == set(re.findall(r"runs/([^/\s']+)/manifest\.json", done.output)) >= {"first", "left", "killed"}
+    assert found == set(re.findall(r"runs/([^/\s']+)/manifest\.json", done.output)) >= {FIRST, LEFT, KILLED}

@@ -7,4 +7,4 @@ from typing import Any
 
 def test_the_host_is_as_it_was(host: Any) -> None:
     assert not host.file("/opt/orchard").exists
-    assert not host.file("/home/admin/.ansible").exists
+    assert not host.file("/var/lib/orchard").exists
