@@ -25,6 +25,7 @@ PLAYBOOK = """
     - ansible.builtin.debug: {var: followed.summary.rows}
 """
 SYSTEMCTL = """#!/bin/sh
+echo >>FOLDER/asked
 case "$*" in
 *--value*) . FOLDER/unit; echo "$ActiveState" ;;
 *) cat FOLDER/unit ;;
@@ -66,6 +67,15 @@ class Played:
                 time.sleep(1.5)
                 file.write(text[len(text) - cut :])
 
+    def wait_until_watched(self) -> None:
+        """Waits until the watcher has asked twice more: by then it has shown what was there before."""
+        asked = self.folder / "asked"
+        wanted = (asked.stat().st_size if asked.exists() else 0) + 2
+        deadline = time.monotonic() + 60
+        while not asked.exists() or asked.stat().st_size < wanted:
+            assert time.monotonic() < deadline, "nobody watches"
+            time.sleep(0.05)
+
     def command(self) -> list[str]:
         ansible = Path(sys.executable).with_name("ansible-playbook")
         return [str(ansible), "-i", str(self.folder / "hosts.ini"), str(self.folder / "play.yml")]
@@ -86,12 +96,12 @@ def played(tmp_path: Path) -> Played:
 
 
 def _a_whole_run(played: Played) -> None:
-    time.sleep(1.5)
+    played.wait_until_watched()
     played.tell({"event": "stage", "stage": "listing", "done": 10, "total": None, "rate": None, "eta_s": None})
     played.tell({"event": "stage_end", "stage": "listing", "seconds": 0.5}, cut=7)
     for done in (1, 5):
         played.tell({"event": "stage", "stage": "features", "done": done, "total": 8, "rate": 2.04, "eta_s": 61})
-        time.sleep(1.2)
+        played.wait_until_watched()
     played.tell({"event": "stage_end", "stage": "features", "seconds": 75}, DONE)
     played.unit(LoadState="not-found")
 
