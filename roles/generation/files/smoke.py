@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -12,14 +13,11 @@ from pyspark.sql import SparkSession
 ROWS = 100
 
 
-def worker(rows):
+def worker(rows: Iterable[int]) -> list[tuple[int, str]]:
     """Return one (sum, Python) of a partition; the imports prove the worker's environment."""
-    import numpy  # noqa: PLC0415
-    import PIL  # noqa: F401, PLC0415
-    import pyarrow  # noqa: F401, PLC0415
-
+    numpy, *_ = [importlib.import_module(name) for name in ("numpy", "pyarrow", "PIL")]
     if importlib.util.find_spec("image_pca"):
-        import image_pca  # noqa: F401, PLC0415
+        importlib.import_module("image_pca")
     return [(int(numpy.sum(list(rows))), sys.prefix)]
 
 
