@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC1091
 # Runs on hosts whose Python may be too old for any module, hence plain sh. Answers: lines "orchard:name=value".
 say() { printf 'orchard:%s=%s\n' "$1" "$2"; }
 

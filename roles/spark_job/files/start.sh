@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Arguments: the job's user, the run's folder, its unit, the generation, the command. The unit outlives who started it.
 set -eu
 user=$1 folder=$2 unit=$3 generation=$4
