@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
@@ -34,6 +35,8 @@ options:
     env: [{name: ORCHARD_LAB_DIR}]
 """
 
+LAB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")  # as in the module lab_plan, which makes the folder
+
 
 class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
     """Hosts, groups and ssh settings of one lab."""
@@ -51,6 +54,10 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         name, folder = (str(self._vars.get(key) or self.get_option(key)) for key in ("lab_name", "lab_dir"))
         self.inventory.set_variable("all", "lab_name", trust_as_template(name))
         self.inventory.set_variable("all", "lab_dir", trust_as_template(folder))
+        if not LAB_NAME.fullmatch(name):
+            raise AnsibleParserError(
+                f"{name!r} is no name of a lab: use small letters, digits, - and _ (lab_name, ORCHARD_LAB_NAME)."
+            )
         lab = Path(folder) / name
         state = lab / "hosts.yml"
         if not state.is_file():

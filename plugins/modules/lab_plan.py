@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import ipaddress
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any, Iterator
@@ -22,8 +23,12 @@ description:
     no route and no address of this machine; writes them to C(hosts.yml) in the lab's folder.
   - Reports which hosts run, which are only unpacked, and which are there although nobody wants them.
 options:
-  path:
-    description: The lab's folder.
+  name:
+    description: The lab's name, which is also that of its folder; small letters, digits, C(-) and C(_).
+    type: str
+    required: true
+  parent:
+    description: The folder of all labs.
     type: path
     required: true
   hosts:
@@ -42,6 +47,8 @@ options:
     default: present
 """
 
+# What is removed with a lab is its folder: a name must not lead anywhere else.
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 LOCK = Path("/run/lock/orchard-lab.lock")
 POOLS = [ipaddress.IPv4Network(pool) for pool in ("10.91.0.0/16", "172.27.0.0/16", "192.168.192.0/18")]
 FIRST_HOST = 10  # .1 is the bridge; the rest below is left for people's own machines on it
@@ -180,14 +187,21 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
+            "name": {"type": "str", "required": True},
+            "parent": {"type": "path", "required": True},
             "hosts": {"type": "list", "elements": "dict", "default": []},
             "release": {"type": "str", "default": "trixie"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
     )
-    path = Path(module.params["path"])
+    name = module.params["name"]
+    if not NAME.fullmatch(name):
+        module.fail_json(
+            msg=f"{name!r} cannot be the name of a lab (lab_name, ORCHARD_LAB_NAME, bin/demo --lab), and nothing was done: "
+            "use 1 to 40 small letters, digits, - and _, and begin with a letter or a digit."
+        )
+    path = Path(module.params["parent"]) / name
     try:
         with locked():
             now = read_state(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ def test_help_names_the_options(top: Path) -> None:
         (["--colour"], "the option --colour is unknown"),
         (["--images"], "--images has no value"),
         (["--images", "/nowhere"], "no folder /nowhere"),
+        (["--lab", "", "--down"], "'' cannot be the name of a lab"),
+        (["--lab", "..", "--down"], "'..' cannot be the name of a lab"),
+        (["--lab", "My Lab"], "'My Lab' cannot be the name of a lab"),
     ],
 )
 def test_a_wrong_option_is_one_message_with_advice(arguments: list[str], says: str) -> None:
@@ -51,3 +55,26 @@ def test_on_another_system_it_says_what_is_supported(tmp_path: Path) -> None:
     assert done.status == 2
     assert "fedora-43" in done.output
     assert "Debian 12 or 13" in done.output
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "Capital"])
+def test_no_lab_is_removed_by_a_name_that_leads_elsewhere(name: str, tmp_path: Path) -> None:
+    (tmp_path / "labs" / "other").mkdir(parents=True)
+    arguments = json.dumps({"name": name, "parent": str(tmp_path / "labs"), "state": "absent"})
+    done = run("ansible", "localhost", "-m", "lab_plan", "-a", arguments)
+    assert done.status != 0
+    assert "cannot be the name of a lab" in done.output
+
+
+def test_a_lab_that_does_not_stand_is_an_error_and_not_a_success() -> None:
+    for playbook in ("site.yml", "run.yml"):
+        done = run("ansible-playbook", playbook, lab="never-made")
+        assert done.status != 0, done.output
+        assert "no host" in done.output
+        assert "playbooks/lab.yml" in done.output
+
+
+def test_fetch_refuses_a_run_whose_name_leads_elsewhere() -> None:
+    done = run("ansible-playbook", "playbooks/fetch.yml", "-e", "run_id=../../elsewhere", lab="never-made")
+    assert done.status != 0
+    assert "cannot be the name of a run" in done.output
