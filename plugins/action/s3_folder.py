@@ -58,13 +58,30 @@ def is_same(path: Path, size: int, etag: str) -> bool:
 
 
 def local_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name relative to `folder`, with slashes, and path of each regular file below it, in order."""
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
+    """Name relative to `folder`, with slashes, and path of each file below it, in order; links are followed, but not in circles."""
+    above = {str(folder): {os.path.realpath(folder)}}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        reals = above.pop(parent)
+        around = {name: os.path.realpath(Path(parent) / name) for name in folders}
+        folders[:] = sorted(name for name in folders if around[name] not in reals)
+        above.update({os.path.join(parent, name): reals | {around[name]} for name in folders})  # noqa: PTH118  as os.walk joins
         for name in sorted(names):
             path = Path(parent) / name
             if path.is_file():
-                yield path.relative_to(folder).as_posix(), path
+                yield key_of(path.relative_to(folder)), path
+
+
+def key_of(name: Path) -> str:
+    """The part of an object key that stands for this name; S3's keys are UTF-8, and not every file's name is."""
+    key = name.as_posix()
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        shown = key.encode("utf-8", "backslashreplace").decode()
+        raise AnsibleActionFail(
+            f"The file {shown} has a name that is not UTF-8, and S3's keys are. Nothing was sent. Rename it, e.g. with convmv."
+        ) from error
+    return key
 
 
 def listed(client: Any, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:

@@ -204,6 +204,21 @@ def test_upload_and_fetch_move_only_what_differs(demo: Demo, tmp_path: Path) -> 
     assert "0 files" in s3_folder("upload", source).output
     assert "4 files" in s3_folder("download", back).output
     assert {path.relative_to(back).as_posix(): path.read_bytes() for path in back.rglob("*") if path.is_file()} == contents
+    (source / "deep" / "loop").symlink_to(source)
+    assert "0 files" in s3_folder("upload", source).output
+    (source / "deep" / "loop").unlink()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "picture").write_bytes(b"z")
+    (source / "linked").symlink_to(outside)
+    assert "1 files" in s3_folder("upload", source).output
+    assert client("operator").get_object(Bucket="orchard", Key="test-folder/linked/picture")["Body"].read() == b"z"
+    assert "1 files" in s3_folder("download", back).output
+    (source / "caf\udce9").write_bytes(b"")
+    refused = s3_folder("upload", source)
+    assert refused.status != 0
+    assert "not UTF-8" in refused.output
+    (source / "caf\udce9").unlink()
     (source / "deep/small").write_bytes(b"y")
     assert "1 files" in s3_folder("upload", source).output
     assert "1 files" in s3_folder("download", back).output
