@@ -13,7 +13,7 @@ import pytest
 from core_support import broken_files, encoded, noise
 from image_pca.errors import Rejected
 from image_pca.images import decode, thumbnail
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 SIZE = (24, 32)
 LIMIT = 100_000_000
@@ -207,3 +207,27 @@ def test_thumbnails_keep_proportions() -> None:
     assert small.size == (64, 32)
     with pytest.raises(Rejected):
         thumbnail(b"no picture", 64)
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ((Image, "open"), MemoryError()),
+        ((ImageFile.ImageFile, "load"), MemoryError()),
+        ((ImageFile.ImageFile, "load"), OSError("out of memory error when reading image file")),
+        ((Image.Image, "getexif"), MemoryError()),
+        ((Image.Image, "resize"), MemoryError()),
+        ((Image.Image, "thumbnail"), MemoryError()),
+    ],
+)
+def test_a_lack_of_memory_says_nothing_about_the_picture(
+    where: tuple[Any, str], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    data = encoded(noise(1))
+    monkeypatch.setattr(*where, fail)
+    with pytest.raises(Rejected, match="not enough memory") as refused:
+        thumbnail(data, 16) if where[1] == "thumbnail" else pixels(data)
+    assert refused.value.transient

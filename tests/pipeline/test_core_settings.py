@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,7 +94,12 @@ def test_a_file_that_is_no_json_object(tmp_path: Path, text: str) -> None:
 
 
 def test_run_ids_are_safe_in_keys() -> None:
-    assert Settings.create({**GOOD, "run_id": new_run_id()}).run_id.endswith("Z")
+    name = Settings.create({**GOOD, "run_id": new_run_id()}).run_id
+    assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", name)
+
+
+def test_runs_of_one_second_have_names_of_their_own() -> None:
+    assert len({new_run_id() for _ in range(20)}) > 10
 
 
 def images(number: int, size: int = 5000) -> list[ImageRef]:

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--components", metavar="K", help="a count, a share of variance such as 0.95, or all (50)")
     parser.add_argument("--standardize", action="store_true", default=None, help="divide features by their deviation")
     parser.add_argument("--inference-engine", choices=ENGINES, help="what computes the features (auto)")
-    parser.add_argument("--run-id", metavar="NAME", help="name of the run (the time in UTC)")
+    parser.add_argument("--run-id", metavar="NAME", help="name of the run (the time in UTC, and four random digits)")
     parser.add_argument("--max-pixels", metavar="N", help="larger pictures are rejected (100,000,000)")
     parser.add_argument("--thumbnails", metavar="N", help="pictures in the report at most (300)")
     parser.add_argument("--title", help="title of the report")

@@ -45,17 +45,23 @@ def decode(data: bytes, input_size: tuple[int, int], max_pixels: int, resize: st
 
     input_size: (height, width). Returns uint8 [height, width, 3]. Raises Rejected with stage "decode".
     """
-    picture = _rgb(data, max_pixels)
     height, width = input_size
-    return np.asarray(picture.resize((width, height), FILTERS[resize]), dtype=np.uint8)
+    try:
+        picture = _rgb(data, max_pixels)
+        return np.asarray(picture.resize((width, height), FILTERS[resize]), dtype=np.uint8)
+    except MemoryError as error:
+        raise _no_memory() from error
 
 
 def thumbnail(data: bytes, size: int, max_pixels: int = 100_000_000) -> bytes:
     """A JPEG of at most size x size pixels with the picture's own proportions; raises Rejected."""
-    picture = _rgb(data, max_pixels, draft=size)
-    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     output = io.BytesIO()
-    picture.save(output, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
+    try:
+        picture = _rgb(data, max_pixels, draft=size)
+        picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+        picture.save(output, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
+    except MemoryError as error:
+        raise _no_memory() from error
     return output.getvalue()
 
 
@@ -66,6 +72,8 @@ def _rgb(data: bytes, max_pixels: int, draft: int = 0) -> Image.Image:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise Rejected("decode", _what_else(data)) from None
+    except MemoryError:
+        raise
     except Exception as error:  # hostile files make the parsers raise anything
         raise Rejected("decode", f"The file's header is damaged: {_sentence(error)}") from error
     width, height = picture.size
@@ -81,10 +89,12 @@ def _rgb(data: bytes, max_pixels: int, draft: int = 0) -> Image.Image:
     try:
         picture.load()
         return _upright(picture, _flat(picture))
-    except Rejected:
+    except (Rejected, MemoryError):
         raise
     except Exception as error:
         reason = _sentence(error)
+        if "out of memory" in reason.lower():  # some of Pillow's decoders say it in this way
+            raise _no_memory() from error
         if "truncated" in reason or isinstance(error, EOFError):
             raise Rejected("decode", f"The file breaks off before the picture is complete: {reason}") from error
         raise Rejected("decode", f"The {picture.format} file is damaged: {reason}") from error
@@ -119,6 +129,8 @@ def _upright(picture: Image.Image, pixels: Image.Image) -> Image.Image:
     """Turned as the camera says; a damaged EXIF block is no reason to refuse good pixels."""
     try:
         turn = TURNS.get(picture.getexif().get(EXIF_ORIENTATION, 1))
+    except MemoryError:
+        raise
     except Exception:
         turn = None
     return pixels if turn is None else pixels.transpose(turn)
@@ -149,6 +161,11 @@ def _is_text(head: bytes) -> bool:
             return False
         text = head[: error.start].decode("utf-8")
     return all(character.isprintable() or character in "\t\r\n" for character in text)
+
+
+def _no_memory() -> Rejected:
+    """Says nothing about the picture: with more memory, or fewer neighbours, it may well be a good one."""
+    return Rejected("decode", "There was not enough memory to decode the picture.", transient=True)
 
 
 def _sentence(error: Exception) -> str:

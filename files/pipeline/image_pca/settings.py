@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import re
+import secrets
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Mapping, Union
@@ -35,8 +36,11 @@ class Location:
 
 
 def new_run_id() -> str:
-    """A name for a run that sorts by time and is safe in a key, a file name and a URL."""
-    return datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    """A name for a run that sorts by time and is safe in a key, a file name and a URL.
+
+    Its last four digits are random, so that two runs of one second have two names.
+    """
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 @dataclasses.dataclass(frozen=True)
