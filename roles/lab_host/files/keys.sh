@@ -4,6 +4,8 @@ set -eu
 lab=$1
 shift
 umask 077
+exec 9>"$lab/.lock"
+flock 9
 mkdir -p "$lab/hostkeys"
 make_key() {
     [ -s "$1" ] && [ -s "$1.pub" ] && return

@@ -113,6 +113,9 @@ up() {
 }
 
 down() {
+    for socket in "$shared/$BRIDGE"/*; do
+        [ ! -S "$socket" ] || run ssh -q -O exit -o ControlPath="$socket" lab 2>/dev/null || true
+    done
     if has_nat; then
         echo "$SUBNET is not masqueraded any more"
         run remove_nat

@@ -14,11 +14,6 @@ for host in "$@"; do
         sleep 0.1
         tries=$((tries - 1))
     done
-    for process in $supervisor $leader; do
-        [ "$process" = 0 ] || kill -s KILL "$process" 2>/dev/null || true
-    done
-    find /sys/fs/cgroup -path "*/orchard-lab/$machine" -prune 2>/dev/null | while read -r group; do
-        find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
-        rmdir "${group%/*}" 2>/dev/null || true
-    done
+    [ "$supervisor" = 0 ] || kill -s KILL "$supervisor" 2>/dev/null || true
+    "${0%/*}/clear.sh" "$machine"
 done

@@ -4,13 +4,16 @@
 set -eu
 tar=$1 lab=$2 host=$3 address=$4 gateway=$5 mtu=$6
 tree=$lab/machines/$host new=$lab/machines/.$host.new
+# A run that was killed may have left one of these at work.
+exec 9>"$lab/.lock"
+flock 9
 [ ! -d "$tree" ] || exit 0
 umask 022
 rm -rf "$new"
 mkdir -p "$new"
 tar -xf "$tar" -C "$new" --numeric-owner --xattrs --xattrs-include='*'
 echo "$host" >"$new/etc/hostname"
-printf '127.0.0.1 localhost\n%s %s\n' "${address%/*}" "$host" >"$new/etc/hosts"
+printf '127.0.0.1 localhost\n::1 localhost ip6-localhost\n%s %s\n' "${address%/*}" "$host" >"$new/etc/hosts"
 : >"$new/etc/resolv.conf"
 # The number keeps it before 80-container-host0.network, which would take a link-local address.
 cat >"$new/etc/systemd/network/10-lab.network" <<NETWORK
