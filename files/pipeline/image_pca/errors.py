@@ -57,13 +57,15 @@ class Rejected(Exception):
 
     stage: "read", "decode" or "features". reason: one sentence for a person. transient: true when
     the same object may well be readable next time, so that the feature table must not remember it.
+    limit: the setting that refused it, as "name=value"; under another value it is judged anew.
     """
 
-    def __init__(self, stage: str, reason: str, transient: bool = False) -> None:
-        super().__init__(stage, reason, transient)
+    def __init__(self, stage: str, reason: str, transient: bool = False, limit: str | None = None) -> None:
+        super().__init__(stage, reason, transient, limit)
         self.stage = stage
         self.reason = reason
         self.transient = transient
+        self.limit = limit
 
     def __str__(self) -> str:
         return self.reason

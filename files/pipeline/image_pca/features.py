@@ -16,7 +16,7 @@ from .images import decode
 from .listing import ImageRef
 from .plan import Chunk
 from .storage import Storage, StorageSpec, open_storage
-from .table import PARQUET, Row, chunk_name, to_parquet
+from .table import PARQUET, Outcome, Row, chunk_name, outcomes, read_outcomes, to_parquet
 
 FETCHERS = 8
 DECODERS = 2
@@ -24,7 +24,7 @@ AHEAD_IMAGES = 48
 AHEAD_BYTES = 134_217_728
 
 Pixels = npt.NDArray[np.uint8]
-Outcome = Tuple[ImageRef, Optional[Pixels], Optional[Rejected]]
+Decoded = Tuple[ImageRef, Optional[Pixels], Optional[Rejected]]
 
 
 class Extractor(Protocol):
@@ -66,11 +66,11 @@ class Work:
 
 
 class Done(NamedTuple):
-    """A chunk that was computed: its object ("" if no row could be committed), the (key, etag, stage, reason)
-    of its rows in order, and the images that could not be read this time."""
+    """A chunk that was computed: its object ("" if no row could be committed), the outcomes that this object
+    holds, in order, and the images that could not be read this time."""
 
     object_key: str
-    rows: list[tuple[str, str, str | None, str | None]]
+    rows: list[Outcome]
     transient: list[tuple[ImageRef, str, str]]
 
 
@@ -88,21 +88,18 @@ def compute(work: Work, tick: Callable[[int], None], chunk: Chunk) -> Done:
             elif refused is not None and refused.transient:
                 transient.append((image, refused.stage, refused.reason))
             elif refused is not None:
-                rows.append(Row(image, None, refused.stage, refused.reason))
+                rows.append(Row(image, None, refused.stage, refused.reason, refused.limit))
         tick(len(batch))
-    return Done(_commit(sink, work.table_prefix, rows), [_brief(row) for row in rows], transient)
+    return Done(*_commit(sink, work.table_prefix, rows), transient)
 
 
-def _commit(sink: Storage, prefix: str, rows: list[Row]) -> str:
+def _commit(sink: Storage, prefix: str, rows: list[Row]) -> tuple[str, list[Outcome]]:
+    """The object with these rows, and what it holds: where another run was first, that run's outcomes."""
     if not rows:
-        return ""
-    key = prefix + chunk_name([row.image for row in rows])
-    sink.put_if_absent(key, to_parquet(rows), PARQUET)  # an object of that name has the same rows
-    return key
-
-
-def _brief(row: Row) -> tuple[str, str, str | None, str | None]:
-    return row.image.key, row.image.etag, row.stage, row.reason
+        return "", []
+    key = prefix + chunk_name(rows)
+    written = sink.put_if_absent(key, to_parquet(rows), PARQUET)
+    return key, outcomes(rows) if written else read_outcomes(sink, key)
 
 
 def _row(image: ImageRef, vector: npt.NDArray[np.float32]) -> Row:
@@ -117,9 +114,9 @@ def _extract(extractor: Extractor, pixels: list[Pixels]) -> npt.NDArray[np.float
     return np.asarray(extractor.extract(np.stack(pixels)), dtype=np.float32)
 
 
-def _decoded(source: Storage, chunk: Chunk, work: Work) -> Iterator[Outcome]:
+def _decoded(source: Storage, chunk: Chunk, work: Work) -> Iterator[Decoded]:
     """Outcomes in the order of the chunk; requests run ahead of decoding, and decoding ahead of the caller."""
-    waiting: deque[Future[Outcome]] = deque()
+    waiting: deque[Future[Decoded]] = deque()
     sizes: deque[int] = deque()
     fetchers, decoders = _pools()
     try:
@@ -137,20 +134,20 @@ def _decoded(source: Storage, chunk: Chunk, work: Work) -> Iterator[Outcome]:
             future.cancel()
 
 
-def _decode(image: ImageRef, fetched: Future[bytes] | None, work: Work) -> Outcome:
+def _decode(image: ImageRef, fetched: Future[bytes] | None, work: Work) -> Decoded:
     try:
         if fetched is None:
             reason = f"The object has {image.size:,} bytes, more than the {work.max_bytes:,} allowed."
-            raise Rejected("read", reason)
+            raise Rejected("read", reason, limit=f"max_bytes={work.max_bytes}")
         pixels = decode(fetched.result(), work.model.input_size, work.max_pixels, work.model.resize)
         return image, pixels, None
     except Rejected as refused:
         return image, None, refused
 
 
-def _batches(outcomes: Iterator[Outcome], size: int) -> Iterator[list[Outcome]]:
+def _batches(outcomes: Iterator[Decoded], size: int) -> Iterator[list[Decoded]]:
     """Groups with `size` decoded images each (the last may have fewer), rejected ones along with them."""
-    batch: list[Outcome] = []
+    batch: list[Decoded] = []
     good = 0
     for outcome in outcomes:
         batch.append(outcome)

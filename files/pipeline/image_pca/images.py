@@ -81,6 +81,7 @@ def _rgb(data: bytes, max_pixels: int, draft: int = 0) -> Image.Image:
         raise Rejected(
             "decode",
             f"The picture has {width} x {height} = {width * height:,} pixels, more than the {max_pixels:,} allowed.",
+            limit=f"max_pixels={max_pixels}",
         )
     if not width or not height:
         raise Rejected("decode", f"The picture has no pixels: {width} x {height}.")

@@ -74,26 +74,26 @@ class Job:
     def _features(self, listing: Listing, executor: Any) -> None:
         """Compute what the feature table lacks, and know the outcome of every listed image."""
         images = listing.images
-        self.index = table.read_index(self.sink, self.table_prefix)
+        limits = self.settings.limits
+        self.index = table.read_index(self.sink, self.table_prefix, limits)
         chunks = plan(images, self.index.keys(), self.settings.chunk_images)
         reused = len(images) - count(chunks)
         told = functools.partial(self._tell, reused, len(images))
         told(0)
         done: Sequence[Done] = executor.map(self._computation(executor.threads), chunks, told) if chunks else []
         for chunk in done:
-            table.add_places(self.index, chunk.object_key, chunk.rows)
+            table.add_places(self.index, chunk.object_key, chunk.rows, limits)
         transient = {item[0]: RejectedImage(*item) for chunk in done for item in chunk.transient}
         rejected = (self._rejection(image, transient) for image in images)
         self.rejected = [item for item in rejected if item is not None]
+        rows = sum(self._is_row(image) for image in images)
         self.facts = {
-            "accounting": {
-                "listed": len(images),
-                "rows": len(images) - len(self.rejected),
-                "rejected": len(self.rejected),
-            },
+            "accounting": {"listed": len(images), "rows": rows, "rejected": len(self.rejected)},
             "reused": reused,
             "computed": len(images) - reused,
         }
+        if rows + len(self.rejected) != len(images):
+            raise self._lost(f"{rows} are rows and {len(self.rejected)} are rejected.")
         told(len(images) - reused, force=True)
 
     def _computation(self, threads: int) -> Callable[[Tick, Chunk], Done]:
@@ -114,8 +114,21 @@ class Job:
     def _rejection(self, image: ImageRef, transient: dict[ImageRef, RejectedImage]) -> RejectedImage | None:
         place = self.index.get((image.key, image.etag))
         if place is None:
-            return transient[image]
+            return transient.get(image)
         return None if place.stage is None else RejectedImage(image, place.stage, place.reason or "")
+
+    def _is_row(self, image: ImageRef) -> bool:
+        place = self.index.get((image.key, image.etag))
+        return place is not None and place.stage is None
+
+    def _lost(self, why: str) -> JobError:
+        listed = self.facts["accounting"]["listed"]
+        return JobError(
+            "The numbers of images do not agree",
+            self.settings.images,
+            f"{listed} are listed, but {why}",
+            "Nothing was published. Please report it, with the log.",
+        )
 
     def _fit(self, parts: list[matrix.Part], executor: Any) -> PcaModel:
         rows = self.facts["accounting"]["rows"]
@@ -139,7 +152,11 @@ class Job:
 
     def _scores(self, parts: list[matrix.Part], fitted: PcaModel, executor: Any) -> Any:
         told = functools.partial(self._tell, 0, self.facts["accounting"]["rows"])
-        return matrix.scores(self.sink.spec, parts, fitted, executor, told)
+        places, scores = matrix.scores(self.sink.spec, parts, fitted, executor, told)
+        rows = self.facts["accounting"]["rows"]
+        if not rows == len(set(places)) == len(scores):
+            raise self._lost(f"of the {rows} good ones {len(set(places))} are in the table and {len(scores)} have scores.")
+        return places, scores
 
     def _write(self, listing: Listing, good: list[ImageRef], scores: Any, fitted: PcaModel, parts: list[matrix.Part]) -> None:
         steps: Iterator[int] = iter(range(1, WRITING_STEPS + 1))

@@ -127,6 +127,11 @@ class Settings:
         root, prefix = _split("output", self.output)
         return Location(root, prefix)
 
+    @property
+    def limits(self) -> frozenset[str]:
+        """The limits that refuse images, in the form in which a refusal names its own."""
+        return frozenset((f"max_pixels={self.max_pixels}", f"max_bytes={self.max_bytes}"))
+
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

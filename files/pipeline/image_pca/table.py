@@ -1,7 +1,7 @@
 """The feature table: one Parquet object a chunk, under features/<fingerprint>/ of the output.
 
-Columns: key, label, etag, size, stage, reason (null when the image is good), features (list of float32, null
-when it was rejected). The object is the commit: it is there whole or not at all, and never changes.
+Columns: key, label, etag, size, stage, reason (null when the image is good), limit (the setting that refused
+it, as "max_pixels=1000", null otherwise), features (list of float32, null when it was rejected). The object is the commit: it is there whole or not at all, and never changes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, NamedTuple, Sequence, Tuple
+from typing import AbstractSet, Any, Dict, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
         ("size", pa.int64()),
         ("stage", pa.string()),
         ("reason", pa.string()),
+        ("limit", pa.string()),
         # Parquet knows no fixed-size lists, and not every pyarrow reads nulls among them.
         ("features", pa.list_(pa.float32())),
     ]
@@ -39,30 +40,50 @@ SCHEMA = pa.schema(
 
 
 class Row(NamedTuple):
-    """One image's outcome: features [d], or the stage and the reason of its rejection."""
+    """One image's outcome: features [d], or the stage, the reason and perhaps the limit of its rejection."""
 
     image: ImageRef
     features: npt.NDArray[np.float32] | None
     stage: str | None = None
     reason: str | None = None
+    limit: str | None = None
+
+
+class Outcome(NamedTuple):
+    """A row of the table without its numbers. stage, reason and limit: None when the image is good."""
+
+    key: str
+    etag: str
+    stage: str | None
+    reason: str | None
+    limit: str | None
 
 
 class Place(NamedTuple):
-    """Where the table holds an image: object and row. stage and reason: None when it is good."""
+    """Where the table holds an image: object and row. stage, reason and limit as those of Outcome."""
 
     object_key: str
     row: int
     stage: str | None
     reason: str | None
+    limit: str | None
 
 
 Index = Dict[Tuple[str, str], Place]
 
 
-def chunk_name(images: Sequence[ImageRef]) -> str:
-    """The name of the object with exactly these (key, etag), in this order."""
-    pairs = [[image.key, image.etag] for image in images]
-    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:32] + ".parquet"
+def outcomes(rows: Sequence[Row]) -> list[Outcome]:
+    return [Outcome(row.image.key, row.image.etag, row.stage, row.reason, row.limit) for row in rows]
+
+
+def chunk_name(rows: Sequence[Row]) -> str:
+    """The name of the object with exactly these images and outcomes, in this order.
+
+    Good images count with (key, etag). Rejected ones count with everything, so that judging them anew
+    under another limit gives another object.
+    """
+    told = [outcome[: 2 if outcome.stage is None else None] for outcome in outcomes(rows)]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32] + ".parquet"
 
 
 def to_parquet(rows: Sequence[Row]) -> bytes:
@@ -75,12 +96,13 @@ def to_parquet(rows: Sequence[Row]) -> bytes:
         pa.array([image.size for image in images], pa.int64()),
         pa.array([row.stage for row in rows], pa.string()),
         pa.array([row.reason for row in rows], pa.string()),
+        pa.array([row.limit for row in rows], pa.string()),
         _lists([row.features for row in rows]),
     ]
     output = io.BytesIO()
     table = pa.Table.from_arrays(columns, schema=SCHEMA)
     # Snappy, since Spark 3.0 reads no other codec everywhere; a dictionary of floats would only cost time.
-    pq.write_table(table, output, compression="snappy", use_dictionary=["label", "stage", "reason"])
+    pq.write_table(table, output, compression="snappy", use_dictionary=["label", "stage", "reason", "limit"])
     return output.getvalue()
 
 
@@ -94,47 +116,60 @@ def _lists(vectors: Sequence[npt.NDArray[np.float32] | None]) -> Any:
     return pa.ListArray.from_arrays(marked, pa.array(values, pa.float32()))
 
 
-def read_index(storage: Storage, prefix: str) -> Index:
-    """What the table holds: places by (key, etag).
+def read_index(storage: Storage, prefix: str, limits: AbstractSet[str]) -> Index:
+    """What the table holds: places by (key, etag). Refusals under other limits than these do not count.
 
-    Where two runs at once wrote the same image twice, the object that sorts first counts.
+    Where the same image is there twice, a refusal under one of the limits counts, so that equal runs
+    end alike; otherwise the object that sorts first.
     """
     objects = [info for info in storage.list(prefix) if info.key.endswith(".parquet")]
     index: Index = {}
     with ThreadPoolExecutor(READERS) as pool:
-        for info, columns in zip(objects, pool.map(lambda info: _names(storage, info), objects)):
-            add_places(index, info.key, zip(*(columns[name] for name in ("key", "etag", "stage", "reason"))))
+        for info, rows in zip(objects, pool.map(lambda info: read_outcomes(storage, info.key, info.size), objects)):
+            add_places(index, info.key, rows, limits)
     return index
 
 
-def add_places(index: Index, object_key: str, rows: Any) -> None:
-    """Enter (key, etag, stage, reason) of an object's rows, unless an object before it had them."""
-    for number, (key, etag, stage, reason) in enumerate(rows):
+def add_places(index: Index, object_key: str, rows: Sequence[Outcome], limits: AbstractSet[str]) -> None:
+    """Enter the rows of an object, but for refusals under other limits and what read_index prefers."""
+    for number, (key, etag, stage, reason, limit) in enumerate(rows):
+        if limit is not None and limit not in limits:
+            continue
         known = index.get((key, etag))
-        if known is None or object_key < known.object_key:
-            index[key, etag] = Place(object_key, number, stage, reason)
+        if known is None or (limit is None, object_key) < (known.limit is None, known.object_key):
+            index[key, etag] = Place(object_key, number, stage, reason, limit)
 
 
-def _names(storage: Storage, info: ObjectInfo) -> dict[str, list[Any]]:
+def read_outcomes(storage: Storage, object_key: str, size: int = 0) -> list[Outcome]:
+    """All rows of one object; size: its bytes, if they are known, so that a large one is not read whole."""
     try:
-        if info.size < READ_WHOLE_BELOW:
-            source: Any = pa.BufferReader(storage.read(info.key))
+        if size < READ_WHOLE_BELOW:
+            source: Any = pa.BufferReader(storage.read(object_key))
         else:
-            source = pa.PythonFile(_RangeFile(storage, info), mode="r")
-        columns: dict[str, list[Any]] = pq.ParquetFile(source).read(columns=["key", "etag", "stage", "reason"]).to_pydict()
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(storage, info.key, error) from error
-    return columns
+            source = pa.PythonFile(_RangeFile(storage, ObjectInfo(object_key, size, "")), mode="r")
+        columns = pq.ParquetFile(source).read(columns=list(Outcome._fields)).to_pydict()
+        columns.setdefault("limit", [None] * len(columns["key"]))  # tables of earlier versions do not have it
+        return [Outcome(*row) for row in zip(*(columns[name] for name in Outcome._fields))]
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise _damaged(storage, object_key, error) from error
 
 
 def read_features(storage: Storage, object_key: str, rows: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Features [len(rows), d] of these rows (all of them good ones) of one object."""
+    """Features [len(rows), d] of these rows of one object; a JobError if one of them has none."""
     try:
         table = pq.read_table(pa.BufferReader(storage.read(object_key)), columns=["features"])
     except (pa.ArrowException, OSError) as error:
         raise _damaged(storage, object_key, error) from error
     column = table.column("features").combine_chunks()
     good = ~np.asarray(column.is_null())
+    lacking = [row for row in rows if row >= len(good) or not good[row]]
+    if lacking:
+        raise JobError(
+            "An object of the feature table does not hold what it should",
+            storage.url(object_key),
+            f"Its row {lacking[0]} has no features, and the run takes it for a good image.",
+            "Something changed the object during the run; run again, and it is read anew.",
+        )
     values: npt.NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False)
     matrix = values.reshape(int(good.sum()), -1)
     chosen: npt.NDArray[np.float32] = matrix[np.cumsum(good)[list(rows)] - 1]
