@@ -58,7 +58,7 @@ def is_same(path: Path, size: int, etag: str) -> bool:
 
 
 def local_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name relative to `folder`, with slashes, and path of each file below it, in order; links are followed, but not in circles."""
+    """Name relative to `folder`, with slashes, and path of each file below it, in order; links are followed, not in circles."""
     above = {str(folder): {os.path.realpath(folder)}}
     for parent, folders, names in os.walk(folder, followlinks=True):
         reals = above.pop(parent)

@@ -16,8 +16,10 @@ options:
     description:
       - C(looked) tells whether the folder is complete and what changed in it since; it changes nothing.
       - C(staged) removes what killed runs left and makes an empty folder to build in.
+        A complete folder in its place is kept aside.
       - C(placed) writes the marker and gives the built folder its name.
-    choices: [looked, staged, placed]
+      - C(restored) puts the folder that was kept aside back, after a build that failed.
+    choices: [looked, staged, placed, restored]
     default: looked
   in_place:
     description: Whether the component knows its own path, so that it is built where it will stay.
@@ -57,7 +59,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible.module_utils.orchard_tree import drift, phrase, remove, seal  # noqa: E402
+from ansible.module_utils.orchard_tree import MARKER, drift, phrase, remove, seal  # noqa: E402
 
 
 def stage_of(path: Path, in_place: bool) -> Path:
@@ -76,10 +78,32 @@ def looked(path: Path, digests: bool) -> dict[str, Any]:
     return {"complete": found == [], "drift": phrase(found or [])}
 
 
+def kept_of(path: Path) -> Path:
+    """Return where the complete folder waits while one that knows its own path is built anew in its place."""
+    return path.with_name("." + path.name + ".kept")
+
+
+def restored(path: Path) -> bool:
+    """Put back the complete folder that an unfinished build has replaced; return whether there was one."""
+    kept = kept_of(path)
+    if not (kept / MARKER).exists():
+        remove(kept)
+        return False
+    if (path / MARKER).exists():
+        return False
+    remove(path)
+    kept.rename(path)
+    return True
+
+
 def staged(path: Path, in_place: bool) -> None:
-    """Make the empty folders that a build needs; what an earlier build left is removed."""
+    """Make the empty folders that a build needs; what an earlier build left is removed, a complete folder is kept aside."""
     stage, scratch = stage_of(path, in_place), scratch_of(path)
-    for old in {stage, scratch, path.with_name("." + path.name + ".old")}:
+    restored(path)
+    if in_place and (path / MARKER).exists():
+        remove(kept_of(path))
+        path.rename(kept_of(path))
+    for old in (stage, scratch, path.with_name("." + path.name + ".old")):
         remove(old)
     stage.mkdir(parents=True)
     scratch.mkdir()
@@ -96,6 +120,7 @@ def placed(path: Path, in_place: bool, about: dict[str, Any]) -> None:
     if stage != path:
         remove(path)
         stage.rename(path)
+    remove(kept_of(path))
 
 
 def main() -> None:
@@ -103,7 +128,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "state": {"choices": ["looked", "staged", "placed"], "default": "looked"},
+            "state": {"choices": ["looked", "staged", "placed", "restored"], "default": "looked"},
             "in_place": {"type": "bool", "default": False},
             "verify": {"choices": ["quick", "full"], "default": "quick"},
             "about": {"type": "dict", "default": {}},
@@ -122,6 +147,8 @@ def main() -> None:
         result["diff"] = {"before": "", "after": f"{path}\n", "before_header": str(path), "after_header": str(path)}
         if not module.check_mode:
             staged(path, in_place)
+    elif module.params["state"] == "restored":
+        result["changed"] = not module.check_mode and restored(path)
     elif not module.check_mode:
         placed(path, in_place, module.params["about"])
     module.exit_json(**result)

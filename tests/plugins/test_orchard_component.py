@@ -1,0 +1,66 @@
+"""A component that knows its own path is built in its place; what stood there is kept until the new one is complete."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import ansible.module_utils
+import pytest
+
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+ansible.module_utils.__path__.append(str(PLUGINS / "module_utils"))
+_SPEC = importlib.util.spec_from_file_location("orchard_component", PLUGINS / "modules" / "orchard_component.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+module = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(module)
+
+
+def complete(path: Path) -> bool:
+    """Whether the component is there and as it was made."""
+    return bool(module.looked(path, False)["complete"])
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """A complete component with one file."""
+    path = tmp_path / "root" / "python_env" / "3.13-12345678"
+    module.staged(path, True)
+    (path / "six.py").write_text("six = 6\n")
+    module.placed(path, True, {})
+    assert complete(path)
+    return path
+
+
+def test_a_failed_repair_leaves_what_was_there(environment: Path) -> None:
+    (environment / "six.py").write_text("six = 7  # by hand\n")
+    assert "six.py was edited" in module.looked(environment, False)["drift"]
+    module.staged(environment, True)
+    assert not (environment / "six.py").exists()
+    assert module.restored(environment)
+    assert (environment / "six.py").read_text() == "six = 7  # by hand\n"
+    assert not module.restored(environment)
+
+
+def test_a_repair_that_was_killed_keeps_what_was_there_until_the_next_is_complete(environment: Path) -> None:
+    (environment / "six.py").write_text("six = 7\n")
+    module.staged(environment, True)
+    (environment / "half").write_text("")
+    module.staged(environment, True)
+    assert list(environment.iterdir()) == []
+    assert module.restored(environment)
+    assert (environment / "six.py").read_text() == "six = 7\n"
+    module.staged(environment, True)
+    (environment / "six.py").write_text("six = 6\n")
+    module.placed(environment, True, {})
+    assert complete(environment)
+    assert [path.name for path in environment.parent.iterdir()] == [environment.name]
+    assert not module.restored(environment)
+
+
+def test_a_first_build_that_failed_leaves_nothing_to_restore(tmp_path: Path) -> None:
+    path = tmp_path / "root" / "python_env" / "3.13-12345678"
+    module.staged(path, True)
+    assert not module.restored(path)
+    assert not complete(path)
