@@ -58,6 +58,9 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
             raise AnsibleParserError(
                 f"{name!r} is no name of a lab: use small letters, digits, - and _ (lab_name, ORCHARD_LAB_NAME)."
             )
+        # A lab without workers has the group all the same: plays name it.
+        for group in ("spark_master", "spark_workers"):
+            self.inventory.add_group(group)
         lab = Path(folder) / name
         state = lab / "hosts.yml"
         if not state.is_file():
