@@ -164,3 +164,43 @@ class TestFolder:
         with pytest.raises(JobError):
             put(storage, "runs/a")
         assert sorted(path.name for path in (tmp_path / "runs").rglob("*")) == ["a", "b"]
+
+    def test_linked_folders_are_followed_but_not_in_circles(self, tmp_path: Path) -> None:
+        images, elsewhere = tmp_path / "images", tmp_path / "elsewhere"
+        for folder in (images / "pear", elsewhere / "deep"):
+            folder.mkdir(parents=True)
+            (folder / "1.jpg").write_bytes(b"x")
+        (images / "apple").symlink_to(elsewhere)
+        (images / "quince").symlink_to(elsewhere)
+        (images / "pear/up").symlink_to(images)
+        (elsewhere / "self").symlink_to(elsewhere)
+        (elsewhere / "back").symlink_to(images)
+        (images / "knot").symlink_to(images / "knot")
+        storage = open_storage(StorageSpec(str(images), "", ""))
+        listing = list_images(storage, Location(str(images), ""))
+        assert {image.key: image.label for image in listing.images} == {
+            "apple/deep/1.jpg": "deep",
+            "knot": "",
+            "pear/1.jpg": "pear",
+            "quince/deep/1.jpg": "deep",
+        }
+        assert storage.get("apple/deep/1.jpg", listing.images[0].etag) == b"x"
+
+    def test_the_etag_of_another_folders_file_is_another(self, tmp_path: Path) -> None:
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+        (tmp_path / "a/1.jpg").write_bytes(b"one")
+        os.link(str(tmp_path / "a/1.jpg"), str(tmp_path / "b/1.jpg"))
+        (one,), (other,) = (list(open_storage(StorageSpec(str(tmp_path / name), "", "")).list("")) for name in "ab")
+        assert one[:2] == other[:2]
+        assert one.etag != other.etag
+
+    def test_a_file_that_kept_size_and_time_is_another(self, tmp_path: Path) -> None:
+        storage = open_storage(StorageSpec(str(tmp_path), "", ""))
+        etags = set()
+        for number in range(2):
+            (tmp_path / "new").write_bytes(str(number).encode())
+            os.utime(str(tmp_path / "new"), (1.6e9, 1.6e9))
+            (tmp_path / "new").replace(tmp_path / "1.jpg")
+            etags |= {info.etag for info in storage.list("")}
+        assert len(etags) == 2

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import functools
+import hashlib
 import os
 import stat
 import uuid
@@ -118,7 +119,10 @@ def folder_error(error: OSError, action: str, path: Any) -> JobError:
 
 
 class LocalStorage(Storage):
-    """A folder. An etag is the size and the time of the last change; writes go through a rename."""
+    """A folder, and the folders that links in it lead to; writes go through a rename.
+
+    An etag stands for the file's place in the file system, its size and the times of its last changes.
+    """
 
     def __init__(self, spec: StorageSpec) -> None:
         super().__init__(spec)
@@ -135,8 +139,16 @@ class LocalStorage(Storage):
             raise folder_error(error, "Listing", error.filename) from error
 
         found = []
-        for folder, folders, names in os.walk(start, onerror=fail, followlinks=False):
+        above = {start: {_identity(start)}}
+        for folder, folders, names in os.walk(start, onerror=fail, followlinks=True):
+            held = above.pop(Path(folder))
             folders[:] = [name for name in folders if not name.startswith(".orchard-")]
+            for name in list(folders):
+                identity = _identity(Path(folder) / name)
+                if identity in held:  # a link back to a folder that is being listed
+                    folders.remove(name)
+                else:
+                    above[Path(folder) / name] = held | {identity}
             for name in names:
                 path = Path(folder) / name
                 key = path.relative_to(self.root).as_posix()
@@ -146,14 +158,17 @@ class LocalStorage(Storage):
                         found.append(info)
         yield from sorted(found, key=lambda info: info.key.encode("utf-8", "surrogateescape"))
 
-    @staticmethod
-    def _info(path: Path, key: str) -> ObjectInfo | None:
+    def _info(self, path: Path, key: str) -> ObjectInfo | None:
         name = key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         try:
             status = path.stat()
         except OSError:
             return ObjectInfo(name, 0, "")
-        return ObjectInfo(name, status.st_size, _file_etag(status)) if stat.S_ISREG(status.st_mode) else None
+        return ObjectInfo(name, status.st_size, self._etag(status)) if stat.S_ISREG(status.st_mode) else None
+
+    def _etag(self, status: os.stat_result) -> str:
+        facts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, str(self.root.absolute()))
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
     def get(self, key: str, if_match: str = "") -> bytes:
         return self._read(key, if_match, 0, -1)
@@ -164,7 +179,7 @@ class LocalStorage(Storage):
     def _read(self, key: str, if_match: str, start: int, length: int) -> bytes:
         try:
             with (self.root / key).open("rb") as file:
-                if if_match and _file_etag(os.fstat(file.fileno())) != if_match:
+                if if_match and self._etag(os.fstat(file.fileno())) != if_match:
                     raise Rejected("read", "The file changed after it was listed.", transient=True)
                 file.seek(start)
                 return file.read(length)
@@ -235,5 +250,9 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _file_etag(status: os.stat_result) -> str:
-    return f"{status.st_size}-{status.st_mtime_ns}"
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise folder_error(error, "Listing", folder) from error
+    return status.st_dev, status.st_ino

@@ -1,7 +1,8 @@
 """The feature table: one Parquet object a chunk, under features/<fingerprint>/ of the output.
 
 Columns: key, label, etag, size, stage, reason (null when the image is good), limit (the setting that refused
-it, as "max_pixels=1000", null otherwise), features (list of float32, null when it was rejected). The object is the commit: it is there whole or not at all, and never changes.
+it, as "max_pixels=1000", null otherwise), features (list of float32, null when it was rejected). The object
+is the commit: it is there whole or not at all, and never changes.
 """
 
 from __future__ import annotations
