@@ -56,6 +56,22 @@ if [ "$size" -gt {offset} ]; then tail -c +$(({offset} + 1)) {progress}; fi
 """
 
 
+def visible(text: str) -> str:
+    """The text with each character that a terminal would obey or hide written out, but for the ends of lines."""
+    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def cleaned(value: Any) -> Any:
+    """What JSON gave, with all its text made visible: keys of objects and words of exceptions are anybody's choice."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, list):
+        return [cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {visible(name): cleaned(item) for name, item in value.items()}
+    return value
+
+
 def seconds_text(seconds: float) -> str:
     """A time as people say it: 42 s, 3 min 5 s, 2 h 10 min."""
     whole = round(seconds)
@@ -178,7 +194,7 @@ class Watch:
             except ValueError:
                 continue
             if isinstance(event, dict):
-                self._event(event)
+                self._event(cleaned(event))
 
     def _event(self, event: dict[str, Any]) -> None:
         kind = event.get("event")
@@ -231,7 +247,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """The message about a job that left no last word: why, and the end of its log."""
         place = shlex.quote(folder)
         told = self._execute(f"df -Pk {place} | tail -n 1; tail -n {LOG_LINES} {place}/job.log")
-        disk, _, lines = told.partition("\n")
+        disk, _, lines = visible(told).partition("\n")
         event = {"what": f"The job ended without a word: {death_text(state)}."}
         free = disk.split()[3:4]
         if free and free[0].isdigit() and int(free[0]) < FULL_DISK_KB:
@@ -251,13 +267,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             except AnsibleConnectionFailure as failure:
                 if time.monotonic() - answered > LOST_SECONDS:
                     raise
-                watch.screen.line(f"  No connection; the job goes on, and so does trying: {failure.message}"[:200])
+                watch.screen.line(f"  No connection; the job goes on, and so does trying: {visible(failure.message)}"[:200])
                 time.sleep(2 * POLL_SECONDS)
                 self._connection.reset()
                 continue
             answered = time.monotonic()
             properties, _, news = answer.partition("\n\n")
-            state = dict(line.split("=", 1) for line in properties.splitlines() if "=" in line)
+            state = dict(line.split("=", 1) for line in visible(properties).splitlines() if "=" in line)
             watch.take(news)
             if state.get("ActiveState") not in RUNNING:
                 return state

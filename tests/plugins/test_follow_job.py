@@ -183,6 +183,36 @@ def test_a_job_that_died_is_told_with_the_end_of_its_log(played: Played, unit: d
         assert expected in seen.stdout, seen.stdout
 
 
+EVIL = "\033]0;owned\a\033[2J\x9b31m\r\u202egnp.x"
+HARMLESS = r"\x1b]0;owned\x07\x1b[2J\x9b31m\r\u202egnp.x"
+
+
+def _harmless(seen: subprocess.CompletedProcess[str]) -> None:
+    shown = seen.stdout + seen.stderr
+    assert HARMLESS in shown, shown
+    assert [c for c in shown if c != "\n" and not c.isprintable()] == []
+
+
+def test_what_a_failed_job_says_cannot_steer_the_terminal(played: Played) -> None:
+    played.tell({"event": "stage", "stage": EVIL, "done": 1, "total": None})
+    played.tell({"event": "stage_end", "stage": EVIL, "seconds": 1})
+    played.tell({"event": "failed", "what": "It failed.", "where": f"s3://b/{EVIL}", "why": EVIL, "todo": EVIL})
+    played.unit(ActiveState="failed", Result="exit-code", ExecMainStatus="1")
+    _harmless(played.watch())
+
+
+def test_the_summary_cannot_steer_the_terminal(played: Played) -> None:
+    played.tell({**DONE, "results": EVIL, "seconds": {EVIL: 1.0}})
+    played.unit(LoadState="not-found")
+    _harmless(played.watch())
+
+
+def test_the_end_of_a_log_cannot_steer_the_terminal(played: Played) -> None:
+    (played.folder / "job.log").write_text(f"first words\n{EVIL}\n")
+    played.unit(ActiveState="failed", Result="exit-code", ExecMainStatus="3")
+    _harmless(played.watch())
+
+
 def test_check_mode_watches_nothing(played: Played) -> None:
     command = [*played.command(), "--check"]
     seen = subprocess.run(command, cwd=ROOT, env=played.environment(), capture_output=True, text=True, check=False)
