@@ -143,6 +143,36 @@ def test_bad_components_are_refused(judge: Judge, components: object) -> None:
     assert set(found) == {"components"}
 
 
+@pytest.mark.parametrize(
+    ("prefix", "why"),
+    [
+        ("images", "does not end with a slash"),
+        ("", "would be the whole bucket"),
+        ("/images/", "begins with a slash"),
+        ("/", "begins with a slash"),
+        ("s3://fruit/images/", "is a URL"),
+        ("images//fruit/", "has an empty part"),
+        ("images/../runs/", "has an empty part"),
+        ("./runs/", "has an empty part"),
+        ("features/", "lies in features/"),
+        ("runs/images/", "lies in runs/"),
+        ("probe/", "lies in probe/"),
+        (["images/"], "is no text"),
+    ],
+)
+def test_a_bad_images_prefix_is_refused_with_its_reason(judge: Judge, prefix: object, why: str) -> None:
+    done, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, "images_prefix": prefix})
+    assert set(found) == {"images_prefix"}, done.stdout
+    told = " ".join(done.stdout.split())
+    assert why in told and "with a slash at its end" in told and "whole bucket)" not in told
+
+
+@pytest.mark.parametrize("prefix", ["images/", "a/b.c/", "featuresque/", "old/runs/", ".hidden/", "Früchte und mehr/"])
+def test_a_good_images_prefix_passes(judge: Judge, prefix: str) -> None:
+    done, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, "images_prefix": prefix})
+    assert (done.returncode, found) == (0, {}), done.stdout
+
+
 def test_a_stack_that_is_not_built_yet_says_so(judge: Judge) -> None:
     done, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, "stack": "later"})
     assert set(found) == {"stack"} and "It is not built yet." in done.stdout and "-e stack=made" in done.stdout
