@@ -8,7 +8,8 @@ answer() { printf 'SEARCHED %d FOUND %s\n' "$1" "$(tr '\n' ' ' <<<"$2" | sed 's/
 
 mapfile -t processes < <(ls -d /proc/[0-9]*)
 found=$(for process in "${processes[@]}"; do
-  tr '\0' '\n' <"$process/cmdline" 2>/dev/null | grep -qFf "$patterns" && cat "$process/comm"
+  [ -r "$process/cmdline" ] || continue
+  tr '\0' '\n' 2>/dev/null <"$process/cmdline" | grep -qFf "$patterns" && cat "$process/comm"
 done)
 answer "${#processes[@]}" "$found"
 
@@ -17,6 +18,6 @@ answer "$(journalctl -o cat --no-pager | wc -l)" "$found"
 
 files() {
   find /etc /home /opt /var /tmp /srv /usr/local -xdev -type f -perm /0044 -size -20M -print0
-  find /var/log /var/lib/orchard -xdev -type f -print0
+  find /var/log /var/lib/orchard -xdev -type f -print0 2>/dev/null
 }
 answer "$(files | tr -cd '\0' | wc -c)" "$(files | xargs -0 grep -lFf "$patterns" 2>/dev/null)"

@@ -136,7 +136,7 @@ def test_no_secret_is_in_a_process_list_a_log_or_a_readable_file(demo: Demo, hos
         "ansible", host, "-b", "-m", "ansible.builtin.script", "-a", "tests/playbooks/search_secrets.sh /root/patterns", lab=LAB
     )
     assert found.status == 0, found.output
-    answer = re.findall(r"^SEARCHED (\d+) FOUND (.*)$", found.output, re.M)
+    answer = re.findall(r"^\s*SEARCHED (\d+) FOUND ?(.*)$", found.output, re.M)
     assert len(answer) == 3, found.output
     for searched, places in answer:
         assert int(searched) > 0
@@ -262,8 +262,10 @@ def test_a_controller_with_a_newer_python_and_ansible_says_the_same(demo: Demo, 
             lab=LAB,
         )
         assert sent.status == 0, sent.output
+    bridge = yaml.safe_load((LAB_FOLDER / "hosts.yml").read_text())["bridge"]
     commands = (
         "set -e",
+        f"sudo install -d -o admin -m 0700 /run/orchard-lab/{bridge}",
         "sudo apt-get install -y -q python3-venv >/dev/null",
         f"sudo install -d -o admin -m 0700 {LAB_FOLDER} && tar -C {LAB_FOLDER} -xf lab.tar",
         "mkdir -p checkout && tar -C checkout -xf checkout.tar && cd checkout",
