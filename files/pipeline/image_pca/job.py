@@ -19,7 +19,7 @@ import signal
 import traceback
 from typing import Any, Callable, Iterator, Sequence
 
-from . import matrix, outputs, table
+from . import matrix, outputs, publishing, table
 from .errors import JobError
 from .executors import SparkExecutor, Tick
 from .features import Done, FeatureModel, Work, compute
@@ -45,7 +45,7 @@ class Job:
         self.progress = progress
         self.source = _open(settings, settings.source)
         self.sink = _open(settings, settings.sink)
-        self.result = outputs.Run(self.sink, settings.sink.prefix, settings.run_id)
+        self.result = publishing.Run(self.sink, settings.sink.prefix, settings.run_id)
         self.table_prefix = f"{settings.sink.prefix}features/{model.fingerprint}/"
         self.index: table.Index = {}
         self.rejected: list[RejectedImage] = []

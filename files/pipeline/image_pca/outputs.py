@@ -1,27 +1,20 @@
-"""What a run leaves behind: files under runs/<run_id>/, then its manifest, then latest.json, in that order.
-
-A run is visible only through its manifest, so that no reader ever sees a part of one.
-"""
+"""What a run computed, as files: CSV, Parquet and npz."""
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import JobError
 from .listing import ImageRef
 from .pca import Matrix, PcaModel
-from .storage import Storage
+from .publishing import Run
 from .table import PARQUET
 
 CSV = "text/csv; charset=utf-8"
-JSON = "application/json"
 HTML = "text/html; charset=utf-8"
 BINARY = "application/octet-stream"
 ROWS_A_PART = 250_000
@@ -34,47 +27,6 @@ class RejectedImage(NamedTuple):
     image: ImageRef
     stage: str
     reason: str
-
-
-class Run:
-    """The folder of one run in the output, written file by file."""
-
-    def __init__(self, storage: Storage, prefix: str, run_id: str) -> None:
-        self.storage = storage
-        self.run_id = run_id
-        self.prefix = f"{prefix}runs/{run_id}/"
-        self._latest = f"{prefix}latest.json"
-        self.files: list[dict[str, Any]] = []
-
-    @property
-    def manifest_key(self) -> str:
-        return self.prefix + "manifest.json"
-
-    def refuse_if_complete(self) -> None:
-        """A run's name is used once: raises JobError when its manifest is there."""
-        if self.storage.exists(self.manifest_key):
-            raise self._taken()
-
-    def write(self, name: str, data: bytes, content_type: str) -> None:
-        """Put one file of the run and note it for the manifest."""
-        self.storage.put(self.prefix + name, data, content_type)
-        self.files.append({"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
-
-    def publish(self, manifest: Mapping[str, Any]) -> None:
-        """Make the run visible: its manifest, then latest.json."""
-        data = _json({**manifest, "files": self.files})
-        if not self.storage.put_if_absent(self.manifest_key, data, JSON):
-            raise self._taken()
-        latest = _json({"run_id": self.run_id, "manifest": self.manifest_key})
-        self.storage.replace(self._latest, lambda _: latest, JSON)
-
-    def _taken(self) -> JobError:
-        return JobError(
-            "There is a complete run of that name",
-            self.storage.url(self.manifest_key),
-            f"A run is never written twice, and {self.run_id} is finished.",
-            "Choose another run_id, or leave it out for a new one.",
-        )
 
 
 def write_results(
@@ -168,7 +120,3 @@ def _field(text: str | None) -> str:
 
 def _text(lines: Iterable[str]) -> bytes:
     return ("\n".join(lines) + "\n").encode("utf-8", "replace")
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from .errors import Rejected
 from .s3_errors import LATER, code_of, explain
-from .storage import ObjectInfo, Storage, StorageSpec
+from .storage import ObjectInfo, Storage, StorageSpec, Update
 
 # An endpoint that does not answer must be found out within a minute: attempts * (connect + read) at first contact.
 CONNECT_SECONDS = 5
@@ -111,12 +111,16 @@ class S3Storage(Storage):
     def _put(self, key: str, data: bytes, content_type: str, **condition: str) -> None:
         self._client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, **condition)
 
-    def _replace_once(self, key: str, update: Callable[[bytes | None], bytes], content_type: str) -> bool:
+    def _replace_once(self, key: str, update: Update, content_type: str) -> bool:
+        condition = {"IfNoneMatch": "*"}
+        present = None
         try:
             present, etag = self._get(key, {})
-        except Rejected:
-            return self.put_if_absent(key, update(None), content_type)
-        done = self._put_unless_raced(key, update(present), content_type, {"IfMatch": f'"{etag}"'})
+            condition = {"IfMatch": f'"{etag}"'}
+        except Rejected:  # absent; should it be there and only unreadable, the condition fails
+            pass
+        data = update(present)
+        done = data is None or self._put_unless_raced(key, data, content_type, condition)
         if not done:
             time.sleep(random.uniform(0, 0.5))  # noqa: S311
         return done

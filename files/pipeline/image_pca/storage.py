@@ -15,11 +15,13 @@ import os
 import stat
 import uuid
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple, Optional
 
 from .errors import JobError, Rejected
 
 REPLACE_ATTEMPTS = 10
+
+Update = Callable[[Optional[bytes]], Optional[bytes]]
 
 
 class ObjectInfo(NamedTuple):
@@ -82,8 +84,11 @@ class Storage:
                 "If something removed it, run the job again; it makes the object anew.",
             ) from gone
 
-    def replace(self, key: str, update: Callable[[bytes | None], bytes], content_type: str) -> None:
-        """Write update(present content or None), again and again until nobody else wrote in between."""
+    def replace(self, key: str, update: Update, content_type: str) -> None:
+        """Write update(present content or None), again and again until nobody else wrote in between.
+
+        An update of None leaves the object as it is.
+        """
         for _ in range(REPLACE_ATTEMPTS):
             if self._replace_once(key, update, content_type):
                 return
@@ -94,7 +99,7 @@ class Storage:
             "Run the job again when fewer runs end at once.",
         )
 
-    def _replace_once(self, key: str, update: Callable[[bytes | None], bytes], content_type: str) -> bool:
+    def _replace_once(self, key: str, update: Update, content_type: str) -> bool:
         raise NotImplementedError
 
 
@@ -212,12 +217,14 @@ class LocalStorage(Storage):
     def exists(self, key: str) -> bool:
         return (self.root / key).is_file()
 
-    def _replace_once(self, key: str, update: Callable[[bytes | None], bytes], content_type: str) -> bool:
+    def _replace_once(self, key: str, update: Update, content_type: str) -> bool:
         path = self.root / key
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(path.parent):
-                self.put(key, update(path.read_bytes() if path.exists() else None), content_type)
+                data = update(path.read_bytes() if path.exists() else None)
+                if data is not None:
+                    self.put(key, data, content_type)
         except OSError as error:
             raise folder_error(error, "Writing", path) from error
         return True
