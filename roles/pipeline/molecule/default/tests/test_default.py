@@ -36,4 +36,4 @@ def test_the_jobs_user_can_load_both(host: Any) -> None:
 def test_nothing_is_left_over(host: Any) -> None:
     with host.sudo():
         assert host.check_output("find /opt/orchard/pipeline /opt/orchard/model -maxdepth 1 -name '.*'") == ""
-        assert not host.file("/var/lib/orchard/local/model").exists
+        assert host.check_output("find /var/lib/orchard/local -mindepth 1") == ""
