@@ -72,7 +72,7 @@ def test_a_run_shows_its_stages_and_its_summary(first: Result) -> None:
 
 def test_a_finished_run_is_told_again_and_not_run_again(first: Result) -> None:
     again = go(run_id=FIRST)
-    assert again.status == 0 and again.changed() == {"master": 0}, again.output
+    assert again.status == 0 and set(again.changed().values()) == {0}, again.output
     assert f"{PICTURES} keys listed" in again.output and "Start |" not in again.output
 
 
@@ -81,11 +81,31 @@ def test_what_a_run_leaves_is_private_and_holds_no_secret(first: Result) -> None
     for words in (
         f"runs/{FIRST} drwxr-x--- spark spark",
         "job.log -rw-r----- spark spark",
-        "settings.json -rw-r----- root spark",
+        "settings.json -rw-r----- spark spark",
         "progress.jsonl -rw-r----- spark spark",
     ):
         assert words in told.output, told.output
     assert "secret" not in told.output and "access_key" not in told.output
+
+
+def test_root_follows_no_link_that_the_jobs_user_laid() -> None:
+    """The folder, the settings and the log of a run are links to what is root's: the run is refused, that stays as it was."""
+    laid = f"victim-{NAME}"
+    seen = "stat -c '%n %A %U %G %s' /opt/victim /opt/victim/*"
+    before = on_master(
+        f"install -d -m 0755 /opt/victim && for f in job.log settings.json; do echo mine >/opt/victim/$f; done"
+        f" && runuser -u spark -- ln -s /opt/victim {STATE}/runs/{laid} && {seen}"
+    )
+    assert before.status == 0, before.output
+    done = go(run_id=laid)
+    assert done.status == 2 and "Permission denied" in done.output, done.output[-4000:]
+    folder = f"{STATE}/runs/linked-{NAME}"
+    lay = f"mkdir {folder}; for f in job.log settings.json; do ln -s /opt/victim/$f {folder}/$f; done"
+    assert on_master(f"runuser -u spark -- sh -c '{lay}'").status == 0
+    assert "ended with exit code 2" in refused(run_id=f"linked-{NAME}")
+    after = on_master(seen)
+    assert after.output.splitlines()[1:] == before.output.splitlines()[1:], after.output
+    assert on_master(f"rm -r /opt/victim {STATE}/runs/{laid} {folder}").status == 0
 
 
 def test_check_mode_says_what_would_run_and_runs_nothing() -> None:
@@ -234,7 +254,7 @@ def test_bad_settings_are_told_together_before_anything_runs() -> None:
     told = message(done)
     for name in ("model", "stack", "components", "run_id", "bucket"):
         assert re.search(rf"^\d+\. {name} \(settings\): ", told, re.M), told
-    assert done.changed() == {"master": 0}
+    assert set(done.changed().values()) == {0}
 
 
 def test_another_model_than_the_provisioned_one_is_refused() -> None:

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Arguments: the folder of components, the run's folder, its unit. Answers: the generation in service, its model, and what the run is.
+# Arguments: the folder of components, the run's folder, its unit, the job's user. Answers: the generation in service, its model, and what the run is.
 readlink -e "$1/current" || echo
 basename "$(readlink -e "$1/current/model" || echo none)"
 case $(systemctl show -p ActiveState --value "$3") in
@@ -8,7 +8,8 @@ active | activating | deactivating | reloading)
     exit
     ;;
 esac
-case $(tail -n 1 "$2/progress.jsonl" 2>/dev/null) in
+# As the user, whose links root does not follow.
+case $(runuser --user="$4" -- tail -n 1 "$2/progress.jsonl" 2>/dev/null) in
 *'"event": "done"'*) echo 'done' ;;
-*) if [ -e "$2/settings.json" ]; then echo failed; else echo none; fi ;;
+*) if runuser --user="$4" -- test -e "$2/settings.json" 2>/dev/null; then echo failed; else echo none; fi ;;
 esac

@@ -34,6 +34,13 @@ def test_without_keys_there_is_no_credentials_file(host: Any) -> None:
         assert not host.file("/home/admin/.aws/credentials").exists
 
 
+def test_a_link_of_the_user_led_root_nowhere(host: Any) -> None:
+    with host.sudo():
+        file = host.file("/opt/of-root")
+        assert (file.user, file.mode, file.content_string) == ("root", 0o600, "Root's own.\n")
+        assert not host.file("/home/spark/.aws/config").is_symlink
+
+
 def test_the_secret_is_in_no_log(host: Any) -> None:
     with host.sudo():
         assert host.run("journalctl --no-pager | grep '[m]ade-up-for-molecule'").rc == 1

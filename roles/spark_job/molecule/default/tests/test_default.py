@@ -13,7 +13,7 @@ GENERATION = "/opt/orchard/generations/made-for-molecule"
 
 @pytest.mark.parametrize(
     ("name", "owner", "mode"),
-    [("", "spark", 0o750), ("/settings.json", "root", 0o640), ("/job.log", "spark", 0o640), ("/progress.jsonl", "spark", 0o640)],
+    [("", "spark", 0o750), ("/settings.json", "spark", 0o640), ("/job.log", "spark", 0o640), ("/progress.jsonl", "spark", 0o640)],
 )
 def test_nobody_else_reads_the_run(host: Any, name: str, owner: str, mode: int) -> None:
     with host.sudo():
