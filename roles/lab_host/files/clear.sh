@@ -8,11 +8,6 @@ find /sys/fs/cgroup -maxdepth 3 -path "*/orchard-lab/$1" 2>/dev/null | while rea
     while [ "$tries" -gt 0 ]; do
         processes=$(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null || true)
         [ -n "$processes" ] || break
-        # The kernel would remove the link with the last process, but not at once, and the next boot needs its name.
-        for process in $processes; do
-            nsenter --target "$process" --net ip link delete host0 2>/dev/null || true
-            break
-        done
         # shellcheck disable=SC2086  # a list of numbers
         kill -s KILL $processes 2>/dev/null || true
         sleep 0.1

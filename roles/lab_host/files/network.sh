@@ -1,6 +1,6 @@
 #!/bin/sh
 # The lab's bridge, its way out, and the links of the guests that already run: network.sh up|down|check-up|check-down
-# Environment: LAB BRIDGE SUBNET GATEWAY, LEADERS (process numbers of the guests' PID 1, for up).
+# Environment: LAB BRIDGE SUBNET GATEWAY, MACHINES (those of it that run).
 # Says one line for each thing that it made or removed, nothing when all is as it should be; the checks only say it.
 # What labs share and change on the machine is noted in /run, which a reboot empties together with what it notes.
 set -eu
@@ -73,14 +73,17 @@ add_bridge() {
 }
 
 # A bridge that was deleted under running guests leaves their links without a master.
+# systemd-nspawn shortens a long name of a link, and gives it the whole one as an alternative.
 attach_guests() {
-    for leader in $LEADERS; do
-        index=$(nsenter -t "$leader" -n ip -o link show host0 | sed -n 's/.*host0@if\([0-9]*\):.*/\1/p')
-        link=$(ip -o link | sed -n "s/^$index: \([^@:]*\)[@:].*/\1/p")
-        if [ -n "$link" ] && ! ip -o link show "$link" | grep -q "master $BRIDGE"; then
-            echo "$link is attached to $BRIDGE"
-            run ip link set "$link" master "$BRIDGE" up
-        fi
+    for machine in $MACHINES; do
+        link=$(ip -o link show dev "vb-$machine" 2>/dev/null || true)
+        case $link in
+        "" | *" master $BRIDGE "*) ;;
+        *)
+            echo "$machine is attached to $BRIDGE"
+            run ip link set "vb-$machine" master "$BRIDGE" up
+            ;;
+        esac
     done
 }
 
