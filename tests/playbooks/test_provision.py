@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import TOP, Result
-from provisioning import Site, a_site, executions
+from provisioning import NOTHING, Site, a_site, executions
 
 MOST_EXECUTIONS = 25
 KILLS = 3
@@ -72,7 +72,7 @@ def test_the_second_run_changes_nothing_and_asks_little(site: Site, first: Resul
     before = site.tree()
     second = site.provision()
     assert second.status == 0, second.output[-6000:]
-    assert second.changed() == {"master": 0}
+    assert second.changed() == NOTHING
     assert site.tree() == before
     assert executions(second) <= MOST_EXECUTIONS
 
@@ -80,7 +80,7 @@ def test_the_second_run_changes_nothing_and_asks_little(site: Site, first: Resul
 def test_a_dry_run_on_the_finished_host_finds_nothing_to_do(site: Site, first: Result) -> None:
     again = site.provision("--check", "--diff")
     assert again.status == 0, again.output[-6000:]
-    assert again.changed() == {"master": 0}
+    assert again.changed() == NOTHING
 
 
 def test_no_secret_is_shown(site: Site, first: Result, fresh: Result) -> None:
@@ -107,7 +107,7 @@ def test_a_bump_is_announced_proven_and_then_serves(site: Site, first: Result) -
     assert bumped.status == 0, bumped.output[-6000:]
     assert site.serving() != before
     assert f"./generations/{before} d root 755" in site.tree()
-    assert site.provision(**BUMP).changed() == {"master": 0}
+    assert site.provision(**BUMP).changed() == NOTHING
     assert site.provision().status == 0
     assert site.serving() == before
 
@@ -121,7 +121,7 @@ def test_what_fails_its_smoke_job_never_serves(site: Site, first: Result) -> Non
     assert "Too small maximum heap" in said.split("Its last lines:")[1]
     assert site.serving() == before
     assert site.provision().status == 0
-    assert site.provision().changed() == {"master": 0}
+    assert site.provision().changed() == NOTHING
 
 
 def test_edits_by_hand_are_named_and_repaired(site: Site, first: Result) -> None:
@@ -136,7 +136,7 @@ def test_edits_by_hand_are_named_and_repaired(site: Site, first: Result) -> None
         assert phrase in said, phrase
     assert site.shell("grep -l '# mine' /opt/orchard/spark/*/bin/spark-submit /opt/orchard/current/conf/*; true") == ""
     assert site.shell("stat -c %a /var/lib/orchard/runs") == "750"
-    assert site.provision().changed() == {"master": 0}
+    assert site.provision().changed() == NOTHING
 
 
 def test_a_repair_that_fails_leaves_what_served(site: Site, first: Result) -> None:
@@ -154,7 +154,7 @@ def test_a_repair_that_fails_leaves_what_served(site: Site, first: Result) -> No
     assert "What to do:" in said
     assert site.shell("stat -c %i /opt/orchard/current/python_env/bin/") == before
     assert site.provision().status == 0
-    assert site.provision().changed() == {"master": 0}
+    assert site.provision().changed() == NOTHING
 
 
 def killed(site: Site, seconds: float, bump: str) -> None:
@@ -190,7 +190,7 @@ def test_a_run_killed_anywhere_leaves_a_host_that_serves_and_converges(site: Sit
         )
     after = site.provision()
     assert after.status == 0, after.output[-6000:]
-    assert site.provision().changed() == {"master": 0}
+    assert site.provision().changed() == NOTHING
     assert site.serving() == before
     left = [line for line in site.tree() if "/." in line[2:] or "downloads/" in line]
     assert left == []
