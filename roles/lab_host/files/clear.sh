@@ -1,7 +1,7 @@
 #!/bin/sh
-# Ends what is left of a lab host whose systemd-nspawn is gone, and removes its cgroup: clear.sh MACHINE
-# A guest with user IDs of its own outlives a systemd-nspawn that was killed, and keeps its network link.
-# Where PID 1 is systemd, the guest is a unit and systemd does all this.
+# Ends and removes what a lab host leaves whose systemd-nspawn was killed: clear.sh MACHINE
+# A guest with user IDs of its own outlives it (where PID 1 is systemd, the guest is a unit, and systemd ends that).
+# The kernel removes its link, but late. A systemd-nspawn from 257 on refuses to boot while the earlier one's mount is there.
 set -eu
 find /sys/fs/cgroup -maxdepth 3 -path "*/orchard-lab/$1" 2>/dev/null | while read -r group; do
     tries=50
@@ -16,3 +16,9 @@ find /sys/fs/cgroup -maxdepth 3 -path "*/orchard-lab/$1" 2>/dev/null | while rea
     find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
     rmdir "${group%/*}" 2>/dev/null || true
 done
+ip link delete dev "vb-$1" 2>/dev/null || true
+exported=/run/systemd/nspawn/unix-export/$1
+if grep -q " $exported " /proc/mounts; then
+    umount "$exported"
+    rmdir "$exported"
+fi
