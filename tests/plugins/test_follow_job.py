@@ -68,9 +68,9 @@ class Played:
                 file.write(text[len(text) - cut :])
 
     def wait_until_watched(self) -> None:
-        """Waits until the watcher has asked twice more: by then it has shown what was there before."""
+        """Waits until the watcher has asked four times more, twice for each look: by then it has shown what was there before."""
         asked = self.folder / "asked"
-        wanted = (asked.stat().st_size if asked.exists() else 0) + 2
+        wanted = (asked.stat().st_size if asked.exists() else 0) + 4
         deadline = time.monotonic() + 60
         while not asked.exists() or asked.stat().st_size < wanted:
             assert time.monotonic() < deadline, "nobody watches"
