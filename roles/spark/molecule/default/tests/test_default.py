@@ -44,7 +44,11 @@ def test_nobody_but_root_may_write_there(host: Any, folder: str) -> None:
 def test_the_account_cannot_log_in_and_its_folders_are_private(host: Any) -> None:
     with host.sudo():
         assert host.user("spark").password == "!"  # noqa: S105  locked
-        for name, owner in (("/var/lib/orchard", "root"), ("/var/lib/orchard/local", "spark"), ("/var/lib/orchard/runs", "spark")):
+        for name, owner in (
+            ("/var/lib/orchard", "root"),
+            ("/var/lib/orchard/local", "spark"),
+            ("/var/lib/orchard/runs", "spark"),
+        ):
             found = host.file(name)
             assert (found.user, found.group, found.mode) == (owner, "spark", 0o750)
 
