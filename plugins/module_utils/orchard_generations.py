@@ -1,117 +1,125 @@
-"""The folder of generations under /opt/orchard: what serves, what served, what is bad, what nothing needs."""
+"""The folder of generations under /opt/orchard: how one is made, what differs from it, what nothing needs."""
 
 from __future__ import annotations
 
-import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.orchard_tree import MARKER, drift, leftovers, phrase, remove, seal, write_whole
+from ansible.module_utils.orchard_record import GENERATIONS, Record
+from ansible.module_utils.orchard_tree import (
+    OTHER_MODE,
+    drift,
+    leftovers,
+    mend,
+    phrase,
+    put_in_place,
+    remove,
+    seal,
+    sealed,
+    write_whole,
+)
 
 CONFIGURATION = "conf"
-STATE = "state.json"
 DOWNLOADS = "downloads"
-GENERATIONS = "generations"
+OPEN = 0o755
+UNITS = Path("/etc/systemd/system")
 
 
 class Generations:
-    """All generations of one host.
-
-    state.json: {"served": [names, the latest last], "bad": {name: reason}}. The link `current` alone decides what
-    serves; the record only orders what served before.
-    """
+    """All generations of one host; which of them serves is the record's business."""
 
     def __init__(self, root: Path, keep: int) -> None:
         """`keep`: how many generations that served earlier stay."""
         self.root = root
         self.keep = keep
         self.folder = root / GENERATIONS
-        self.link = root / "current"
-
-    def serving(self) -> str | None:
-        """Return the name of the generation in service."""
-        return Path(os.readlink(self.link)).name if self.link.is_symlink() else None
-
-    def state(self) -> dict[str, Any]:
-        """Return the record; an empty one where there is none, or one that nobody can read."""
-        try:
-            read = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-            return {"served": list(read["served"]), "bad": dict(read["bad"])}
-        except (OSError, ValueError, KeyError):
-            return {"served": [], "bad": {}}
+        self.record = Record(root)
 
     def _whole(self, name: str, components: dict[str, str], files: dict[str, str]) -> bool:
         """Say whether the folder holds exactly these links and files."""
-        folder = self.folder / name
-        conf = folder / CONFIGURATION
         try:
-            links = {path.name: os.readlink(path) for path in folder.iterdir() if path.is_symlink()}
-            texts = {path.name: path.read_text(encoding="utf-8") for path in conf.iterdir()}
+            return self._links(name) == components and self._texts(name) == files
         except (OSError, ValueError):
             return False
-        return links == components and texts == files
+
+    def _links(self, name: str) -> dict[str, str]:
+        return {path.name: os.readlink(path) for path in (self.folder / name).iterdir() if path.is_symlink()}
+
+    def _texts(self, name: str) -> dict[str, str]:
+        return {path.name: path.read_text(encoding="utf-8") for path in (self.folder / name / CONFIGURATION).iterdir()}
 
     def look(self, name: str, components: dict[str, str], files: dict[str, str], digests: bool) -> dict[str, Any]:
         """Return what is to do for the generation `name` to serve."""
         changed = drift(self.folder / name, digests)
         made = changed in (None, []) and self._whole(name, components, files)
+        # Only modes, owners and additions: what was proven is still all there.
+        mendable = bool(changed) and all(each.endswith((OTHER_MODE, " was added")) for each in changed or [])
+        around = [*self.record.drift(), *self._folders_drift()]
+        bad = self.record.state()["bad"].get(name, "")
         return {
             "to_make": not made,
-            "to_prove": not made or changed is None,
-            "to_switch": not made or self.serving() != name,
-            "drift": phrase(changed or []),
-            "bad": self.state()["bad"].get(name, ""),
+            "to_prove": changed is None or not (made or mendable),
+            "to_switch": not made or self.record.serving() != name or bool(around) or bool(bad),
+            "drift": phrase([*(changed or []), *around]),
+            "bad": bad,
             "removable": [str(path) for path in self.removable()],
+            "changes": self.changes(name, components, files),
+            "services": self.services(),
         }
 
     def make(self, name: str, components: dict[str, str], files: dict[str, str]) -> None:
-        """Make the folder whole under a temporary name, then rename it."""
+        """Make the folder whole under a temporary name, then give it its own."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o755)
+        self.folder.chmod(OPEN)
+        if mend(self.folder / name) and self._whole(name, components, files):
+            return
         stage = self.folder / ("." + name + ".new")
         remove(stage)
         (stage / CONFIGURATION).mkdir(parents=True)
         for folder in (stage, stage / CONFIGURATION):
-            folder.chmod(0o755)
+            folder.chmod(OPEN)
         for component, target in components.items():
             (stage / component).symlink_to(target)
         for file, text in files.items():
             write_whole(stage / CONFIGURATION / file, text)
         os.sync()
-        remove(self.folder / name)
-        stage.rename(self.folder / name)
+        put_in_place(stage, self.folder / name)
 
     def switch(self, name: str) -> None:
-        """Declare `name` proven, and let `current` name it. The record comes first: only the link decides."""
-        if not (self.folder / name / MARKER).exists():
+        """Declare `name` proven, put the folders' modes right, and let `current` name it."""
+        if not sealed(self.folder / name):
             seal(self.folder / name, {"generation": name})
-        state = self.state()
-        before = [old for old in [*state["served"], self.serving()] if old and old != name]
-        served = list(dict.fromkeys(reversed(before)))[::-1]
-        state["bad"].pop(name, None)
-        write_whole(self.folder / STATE, json.dumps({**state, "served": [*served, name]}, sort_keys=True, indent=1))
-        new = self.root / ".current.new"
-        remove(new)
-        new.symlink_to(self.folder / name)
-        new.rename(self.link)
+        for path in self._folders():
+            os.chown(path, os.geteuid(), os.getegid())
+            path.chmod(OPEN)
+        self.record.serve(name)
+
+    def _folders(self) -> list[Path]:
+        """Return the root and the folders of components below it."""
+        below = [path for path in self.root.iterdir() if path.is_dir() and not path.is_symlink()] if self.root.is_dir() else []
+        return [self.root, *sorted(path for path in below if not path.name.startswith("."))] if below else []
+
+    def _folders_drift(self) -> list[str]:
+        looks = {path: path.lstat() for path in self._folders()}
+        wanted = [OPEN, os.geteuid()]
+        return [f"{path}{OTHER_MODE}" for path, seen in looks.items() if [stat.S_IMODE(seen.st_mode), seen.st_uid] != wanted]
 
     def kept(self) -> list[str]:
-        """Return the names of the generations that stay: the one in service and those that served last before it."""
-        serving = self.serving()
-        earlier = [name for name in self.state()["served"] if name != serving and (self.folder / name).is_dir()]
-        return [*earlier[-self.keep :], *([serving] if serving else [])]
+        """Return the generations that stay: the one in service, the good ones before it, those left by going back."""
+        serving = self.record.serving()
+        earlier = self.record.before()
+        return [*earlier[len(earlier) - min(self.keep, len(earlier)) :], *([serving] if serving else []), *self.record.left()]
 
     def removable(self) -> list[Path]:
         """Return everything below the root that neither a kept generation needs nor a person would look for."""
-        if not self.root.is_dir() or not self.serving():
+        if not self.root.is_dir() or not self.record.serving():
             return []
-        kept = self.kept()
-        needed = {os.readlink(path) for name in kept for path in (self.folder / name).iterdir() if path.is_symlink()}
+        kept = [name for name in self.kept() if (self.folder / name).is_dir()]
+        needed = {target for name in kept for target in self._links(name).values()}
         doomed: list[Path] = leftovers(self.root)
-        for kind in sorted(path for path in self.root.iterdir() if path.is_dir() and not path.is_symlink()):
-            if kind.name.startswith("."):
-                continue
+        for kind in self._folders()[1:]:
             if kind.name == DOWNLOADS:
                 doomed += sorted(kind.iterdir())
             elif kind.name == GENERATIONS:
@@ -129,28 +137,73 @@ class Generations:
         """Remove generations before the components that they name, so that none ever names what is gone."""
         for path in sorted(doomed, key=lambda path: path.parent != self.folder):
             remove(path)
-        for kind in self.root.iterdir():
-            ours = kind.is_dir() and not kind.is_symlink() and kind.name not in (DOWNLOADS, GENERATIONS)
-            if ours and not any(kind.iterdir()):
+        for kind in self._folders()[1:]:
+            if kind.name not in (DOWNLOADS, GENERATIONS) and not any(kind.iterdir()):
                 kind.rmdir()
+
+    def earlier(self) -> dict[str, Any]:
+        """Return what going back would do: target, its changes, and the problem that forbids it (empty if none)."""
+        serving, before = self.record.serving(), self.record.before()
+        nothing: dict[str, Any] = {"target": "", "changes": [], "services": self.services()}
+        if serving is None:
+            return {**nothing, "problem": f"{self.record.link} is not there: nothing was ever put into service"}
+        if not before:
+            return {**nothing, "problem": f"there is no generation left that served before {serving} and is not marked as bad"}
+        target = before[-1]
+        found = drift(self.folder / target)
+        problem = (
+            "" if found == [] else f"{target}, which served before, is not as it was made ({phrase(found or ['no marker'])})"
+        )
+        if not problem:
+            links = self._links(target)
+            missing = [path for path in links.values() if not self._usable(Path(path))]
+            problem = f"{target}, which served before, lacks {', '.join(missing)}" if missing else ""
+            changes = self.changes(target, links, self._texts(target))
+            return {**nothing, "target": target, "changes": changes, "problem": problem}
+        return {**nothing, "target": target, "problem": problem}
+
+    def _usable(self, component: Path) -> bool:
+        """Say whether a component is there; one of ours has its marker as well."""
+        return bool(sealed(component)) if self.root in component.parents else component.is_dir()
+
+    def changes(self, name: str, components: dict[str, str], files: dict[str, str]) -> list[str]:
+        """Return one phrase for each component and file in which `name` differs from the generation in service."""
+        old = self.record.serving() or ""
+        try:
+            links, texts = self._links(old or "-"), self._texts(old or "-")
+        except (OSError, ValueError):
+            links, texts = {}, {}
+        found = []
+        for each in sorted({*links, *components}):
+            was, now = (Path(side[each]).name if each in side else "none" for side in (links, components))
+            if links.get(each) != components.get(each):
+                found.append(f"{each}: {was} → {now}")
+        # A generation's own name is in its files, and says nothing.
+        plain = {file: text.replace(f"{self.folder}/{old}", f"{self.folder}/{name}") for file, text in texts.items()}
+        changed = [file for file in sorted({*texts, *files}) if plain.get(file) != files.get(file)]
+        return [*found, *(f"conf/{file}" for file in changed)]
+
+    def services(self) -> list[str]:
+        """Return the names of the host's units that run from the generation in service."""
+        units = UNITS.glob("*.service") if UNITS.is_dir() else []
+        wanted = f"{self.record.link}/"
+        return sorted(
+            path.name for path in units if path.is_file() and wanted in path.read_text(encoding="utf-8", errors="replace")
+        )
 
     def difference(self, components: dict[str, str], files: dict[str, str]) -> list[dict[str, str]]:
         """Return what changes against the generation in service, in the form of Ansible's --diff."""
-        old = self.folder / (self.serving() or "-")
-        shown = [
-            self._shown("components", self._links(old), "".join("{} {}\n".format(*each) for each in sorted(components.items())))
-        ]
+        old = self.folder / (self.record.serving() or "-")
+        links = self._links(old.name) if old.is_dir() else {}
+        shown = [self._shown("components", self._lines(links), self._lines(components))]
         for file, text in sorted(files.items()):
             path = old / CONFIGURATION / file
             shown.append(self._shown(file, path.read_text(encoding="utf-8") if path.is_file() else "", text))
         return [each for each in shown if each["before"] != each["after"]]
 
     @staticmethod
-    def _links(folder: Path) -> str:
-        if not folder.is_dir():
-            return ""
-        pairs = sorted((path.name, os.readlink(path)) for path in folder.iterdir() if path.is_symlink())
-        return "".join("{} {}\n".format(*pair) for pair in pairs)
+    def _lines(links: dict[str, str]) -> str:
+        return "".join("{} {}\n".format(*pair) for pair in sorted(links.items()))
 
     @staticmethod
     def _shown(name: str, before: str, after: str) -> dict[str, str]:

@@ -15,11 +15,12 @@ options:
   state:
     description:
       - C(looked) tells whether the folder is complete and what changed in it since; it changes nothing.
+      - C(mended) gives back modes, owners and times, and removes what was added, where no content was lost.
       - C(staged) removes what killed runs left and makes an empty folder to build in.
         A complete folder in its place is kept aside.
       - C(placed) writes the marker and gives the built folder its name.
       - C(restored) puts the folder that was kept aside back, after a build that failed.
-    choices: [looked, staged, placed, restored]
+    choices: [looked, mended, staged, placed, restored]
     default: looked
   in_place:
     description: Whether the component knows its own path, so that it is built where it will stay.
@@ -40,7 +41,7 @@ RETURN = r"""
 complete:
   description: Whether the folder is there, has its marker and is as it was made.
   type: bool
-  returned: looked
+  returned: looked, mended
 drift:
   description: What changed since the component was made, as one phrase; empty if nothing did.
   type: str
@@ -59,7 +60,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible.module_utils.orchard_tree import MARKER, drift, phrase, remove, seal  # noqa: E402
+from ansible.module_utils.orchard_tree import MARKER, drift, mend, phrase, put_in_place, remove, seal  # noqa: E402
 
 
 def stage_of(path: Path, in_place: bool) -> Path:
@@ -75,6 +76,8 @@ def scratch_of(path: Path) -> Path:
 def looked(path: Path, digests: bool) -> dict[str, Any]:
     """Return complete, drift: the state of the folder at `path`."""
     found = drift(path, digests)
+    if found is None and path.exists():
+        found = ["it has no readable marker, so it was never completed"]
     return {"complete": found == [], "drift": phrase(found or [])}
 
 
@@ -118,8 +121,7 @@ def placed(path: Path, in_place: bool, about: dict[str, Any]) -> None:
     remove(scratch_of(path))
     seal(stage, about)
     if stage != path:
-        remove(path)
-        stage.rename(path)
+        put_in_place(stage, path)
     remove(kept_of(path))
 
 
@@ -128,7 +130,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "state": {"choices": ["looked", "staged", "placed", "restored"], "default": "looked"},
+            "state": {"choices": ["looked", "mended", "staged", "placed", "restored"], "default": "looked"},
             "in_place": {"type": "bool", "default": False},
             "verify": {"choices": ["quick", "full"], "default": "quick"},
             "about": {"type": "dict", "default": {}},
@@ -143,6 +145,9 @@ def main() -> None:
     }
     if module.params["state"] == "looked":
         result.update(looked(path, module.params["verify"] == "full"))
+    elif module.params["state"] == "mended":
+        # A dry run cannot know without trying; it says that the folder would be made anew or mended.
+        result["complete"] = result["changed"] = not module.check_mode and mend(path)
     elif module.params["state"] == "staged":
         result["diff"] = {"before": "", "after": f"{path}\n", "before_header": str(path), "after_header": str(path)}
         if not module.check_mode:

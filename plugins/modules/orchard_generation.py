@@ -13,25 +13,31 @@ options:
     type: path
     required: true
   name:
-    description: The generation's name, a hash of what it consists of.
+    description: The generation's name, a hash of what it consists of; not needed to go back.
     type: str
-    required: true
+    default: ""
   components:
     description: Name → folder of the components.
     type: dict
-    required: true
+    default: {}
   files:
     description: Name → content of the configuration's files.
     type: dict
-    required: true
+    default: {}
   state:
     description:
       - C(looked) tells what is still to do; it changes nothing.
       - C(made) makes the folder.
       - C(current) declares the generation proven and moves the link to it.
       - C(pruned) removes generations, components and downloads that nothing needs.
-    choices: [looked, made, current, pruned]
+      - C(earlier) tells to which generation one would go back, and what forbids it; it changes nothing.
+      - C(left) goes back to it, and marks the one that is left as bad.
+    choices: [looked, made, current, pruned, earlier, left]
     default: looked
+  reason:
+    description: Why the generation that is left is bad.
+    type: str
+    default: ""
   keep:
     description: How many generations that served earlier are kept.
     type: int
@@ -64,6 +70,24 @@ bad:
   description: Why the generation was marked as bad; empty if it was not.
   type: str
   returned: looked
+changes:
+  description: The components and files in which the generation differs from the one in service.
+  type: list
+  elements: str
+  returned: looked, earlier, left
+services:
+  description: Names of the units that run from the generation in service.
+  type: list
+  elements: str
+  returned: looked, earlier, left
+target:
+  description: The generation that served before; empty if none.
+  type: str
+  returned: earlier, left
+problem:
+  description: Why one cannot go back to it; empty if one can.
+  type: str
+  returned: earlier, left
 serving:
   description: The generation that C(current) names; empty if none.
   type: str
@@ -87,19 +111,21 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "root": {"type": "path", "required": True},
-            "name": {"type": "str", "required": True},
-            "components": {"type": "dict", "required": True},
-            "files": {"type": "dict", "required": True},
-            "state": {"choices": ["looked", "made", "current", "pruned"], "default": "looked"},
+            "name": {"type": "str", "default": ""},
+            "components": {"type": "dict", "default": {}},
+            "files": {"type": "dict", "default": {}},
+            "state": {"choices": ["looked", "made", "current", "pruned", "earlier", "left"], "default": "looked"},
+            "reason": {"type": "str", "default": ""},
             "keep": {"type": "int", "default": 2},
             "verify": {"choices": ["quick", "full"], "default": "quick"},
         },
+        required_if=[("state", state, ("name", "components", "files")) for state in ("looked", "made", "current")],
         supports_check_mode=True,
     )
     asked = module.params
     generations = Generations(Path(asked["root"]), asked["keep"])
     name, components, files = asked["name"], asked["components"], asked["files"]
-    result: dict[str, Any] = {"changed": False, "serving": generations.serving() or ""}
+    result: dict[str, Any] = {"changed": False, "serving": generations.record.serving() or ""}
     if asked["state"] == "looked":
         result.update(generations.look(name, components, files, asked["verify"] == "full"))
     elif asked["state"] == "made":
@@ -110,6 +136,14 @@ def main() -> None:
         result["changed"] = True
         if not module.check_mode:
             generations.switch(name)
+    elif asked["state"] in ("earlier", "left"):
+        result.update(generations.earlier())
+        if asked["state"] == "left":
+            if result["problem"]:
+                module.fail_json(msg=result["problem"], **result)
+            result["changed"] = True
+            if not module.check_mode:
+                generations.record.leave(result["target"], " ".join(asked["reason"].split()))
     else:
         doomed = generations.removable()
         result.update(changed=bool(doomed), removable=[str(path) for path in doomed])

@@ -28,7 +28,7 @@ class Host:
         if not folder.exists():
             folder.mkdir(parents=True)
             orchard_tree.seal(folder, {})
-        return {"spark": str(folder), "java": "/usr/lib/jvm/java-21"}
+        return {"spark": str(folder), "java": "/usr/lib"}
 
     def files(self, version: str) -> Files:
         """Return the configuration of one version."""
@@ -67,7 +67,9 @@ def test_a_second_run_has_nothing_to_do(host: Host) -> None:
 
 def test_a_fresh_host_is_looked_at_without_an_error(host: Host) -> None:
     seen = host.generations.look("1", {"spark": "/x"}, {}, False)
-    assert seen == {"to_make": True, "to_prove": True, "to_switch": True, "drift": "", "bad": "", "removable": []}
+    wanted = {"to_make": True, "to_prove": True, "to_switch": True, "drift": "", "bad": "", "removable": []}
+    assert {name: seen[name] for name in wanted} == wanted
+    assert seen["changes"] == ["spark: none → x"]
     assert host.tree() == []
 
 
@@ -82,14 +84,14 @@ def test_two_earlier_ones_stay_and_their_components_with_them(host: Host) -> Non
 def test_going_back_and_forth_keeps_the_order_of_service(host: Host) -> None:
     for version in "1232":
         host.provision(version)
-    assert host.generations.state()["served"] == ["1", "3", "2"]
-    assert host.generations.serving() == "2"
+    assert host.generations.record.state()["served"] == ["1", "3", "2"]
+    assert host.generations.record.serving() == "2"
 
 
 def test_a_generation_that_failed_its_job_is_tried_again_and_the_old_one_serves(host: Host) -> None:
     host.provision("1")
     host.generations.make("2", host.components("2"), host.files("2"))
-    assert host.generations.serving() == "1"
+    assert host.generations.record.serving() == "1"
     seen = host.generations.look("2", host.components("2"), host.files("2"), False)
     assert (seen["to_make"], seen["to_prove"], seen["to_switch"]) == (False, True, True)
 
@@ -110,7 +112,7 @@ def test_a_kill_between_record_and_link_converges(host: Host) -> None:
     (host.root / ".current.new").symlink_to("nowhere")
     seen = host.provision("2")
     assert (seen["to_make"], seen["to_prove"], seen["to_switch"]) == (False, False, True)
-    assert host.generations.state()["served"] == ["1", "2"]
+    assert host.generations.record.state()["served"] == ["1", "2"]
     assert not (host.root / ".current.new").is_symlink()
 
 
@@ -144,16 +146,126 @@ def test_a_link_removed_by_hand_is_set_again(host: Host) -> None:
     (host.root / "current").unlink()
     seen = host.provision("1")
     assert (seen["to_make"], seen["to_switch"]) == (False, True)
-    assert host.generations.serving() == "1"
+    assert host.generations.record.serving() == "1"
 
 
-def test_an_unreadable_record_loses_only_the_order(host: Host) -> None:
+def back(host: Host, reason: str = "slow") -> dict[str, object]:
+    """Go back, if one can, and return what was known before."""
+    seen: dict[str, object] = host.generations.earlier()
+    if not seen["problem"]:
+        host.generations.record.leave(str(seen["target"]), reason)
+    return seen
+
+
+def test_going_back_twice_goes_one_further_and_then_says_that_there_is_none(host: Host) -> None:
+    for version in "1234":
+        host.provision(version)
+    assert back(host)["changes"] == ["spark: 4 → 3", "conf/orchard.env"]
+    assert host.generations.record.serving() == "3"
+    assert back(host, "slower")["target"] == "2"
+    assert host.generations.record.serving() == "2"
+    assert "no generation left that served before 2 and is not marked as bad" in str(back(host)["problem"])
+    assert host.generations.record.serving() == "2"
+    assert host.generations.record.state()["bad"] == {"4": "slow", "3": "slower"}
+
+
+def test_what_was_left_is_named_with_its_reason_and_stays_until_something_new_serves(host: Host) -> None:
+    for version in "123":
+        host.provision(version)
+    back(host)
+    seen = host.generations.look("3", host.components("3"), host.files("3"), False)
+    assert seen["bad"] == "slow"
+    assert seen["removable"] == []
+    assert not host.generations.look("2", host.components("2"), host.files("2"), False)["to_switch"]
+    host.provision("5")
+    assert sorted(path.name for path in (host.root / "spark").iterdir()) == ["1", "2", "5"]
+    assert back(host)["target"] == "2"
+
+
+def test_what_was_left_and_is_taken_after_all_is_not_bad_any_more(host: Host) -> None:
+    for version in "12":
+        host.provision(version)
+    back(host)
+    assert host.provision("2")["bad"] == "slow"
+    seen = host.generations.look("2", host.components("2"), host.files("2"), False)
+    assert not (seen["bad"] or seen["to_make"] or seen["to_prove"] or seen["to_switch"])
+    assert back(host)["target"] == "1"
+
+
+def test_a_rollback_that_was_killed_before_the_link_moved_goes_to_the_same_when_it_is_run_again(host: Host) -> None:
+    for version in "123":
+        host.provision(version)
+    state = {"served": ["1", "2", "3"], "bad": {"3": "slow"}}
+    orchard_tree.write_whole(host.root / "generations" / "state.json", json.dumps(state))
+    assert host.generations.look("3", host.components("3"), host.files("3"), False)["bad"] == "slow"
+    assert back(host)["target"] == "2"
+
+
+def test_nobody_goes_back_to_what_is_not_whole(host: Host) -> None:
+    for version in "12":
+        host.provision(version)
+    orchard_tree.remove(host.root / "spark" / "1")
+    assert f"1, which served before, lacks {host.root}/spark/1" in str(back(host)["problem"])
+    (host.root / "generations" / "1" / "conf" / "orchard.env").write_text("edited")
+    assert "is not as it was made (conf/orchard.env was edited)" in str(back(host)["problem"])
+    assert host.generations.record.serving() == "2"
+
+
+def test_the_two_good_ones_before_stay_whatever_was_left(host: Host) -> None:
+    for version in "123":
+        host.provision(version)
+    back(host)
+    for version in "45":
+        host.provision(version)
+    assert host.generations.kept() == ["2", "4", "5"]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"served": 3, "bad": {}}'])
+def test_a_lost_record_is_made_again_from_the_generations_themselves(host: Host, damage: str) -> None:
+    for version in "1234":
+        host.provision(version)
+    back(host, "slow")
+    before = host.generations.record.state()
+    record = host.root / "generations" / "state.json"
+    if damage:
+        record.write_text(damage)
+    else:
+        record.unlink()
+    seen = host.provision("3")
+    assert seen["drift"] == "state.json " + ("was edited" if damage else "is missing")
+    assert host.generations.record.state()["bad"] == before["bad"]
+    assert {"2", "3"} <= set(host.generations.kept())
+    assert host.provision("3")["drift"] == ""
+
+
+def test_the_link_is_repaired_whatever_stands_in_its_place(host: Host) -> None:
     host.provision("1")
-    host.provision("2")
-    (host.root / "generations" / "state.json").write_text("{")
-    host.provision("2")
-    assert host.generations.serving() == "2"
-    assert host.generations.kept() == ["2"]
+    link = host.root / "current"
+    for damage in (
+        lambda: link.symlink_to("/elsewhere/generations/1"),
+        lambda: link.symlink_to("/tmp"),
+        lambda: (link / "own").mkdir(parents=True),
+        lambda: link.write_text(""),
+    ):
+        orchard_tree.remove(link)
+        damage()
+        seen = host.provision("1")
+        assert seen["drift"] in ("current leads elsewhere", "current is no link")
+        assert Path(link.readlink()) == host.root / "generations" / "1"
+        assert host.provision("1")["drift"] == ""
+
+
+def test_modes_of_the_folders_and_the_record_are_put_right_without_a_new_proof(host: Host) -> None:
+    host.provision("1")
+    conf = host.root / "generations" / "1" / "conf"
+    for path, mode in ((host.root, 0o700), (host.root / "spark", 0o777), (conf, 0o777), (conf / "orchard.env", 0o600)):
+        right = path.stat().st_mode
+        path.chmod(mode)
+        seen = host.provision("1")
+        assert "has another mode or owner" in str(seen["drift"]), path
+        assert not seen["to_prove"]
+        assert path.stat().st_mode == right
+        assert host.provision("1")["drift"] == ""
 
 
 def test_nothing_is_removed_before_anything_serves(host: Host) -> None:

@@ -116,8 +116,64 @@ def test_removing_meets_what_an_earlier_removal_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_temporary_names_are_leftovers_and_the_marker_is_not(component: Path) -> None:
+def test_temporary_names_are_leftovers(component: Path) -> None:
     (component.parent / ".2.0-00000000.new").mkdir()
     assert [path.name for path in tree.leftovers(component.parent)] == [".2.0-00000000.new"]
-    assert tree.leftovers(component) == []
     assert tree.leftovers(component / "nothing") == []
+
+
+def looks(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return mode and time of every file, mode of every folder."""
+    found = {".": (folder.stat().st_mode, 0)}
+    for path in folder.rglob("*"):
+        seen = path.lstat()
+        found[str(path.relative_to(folder))] = (seen.st_mode, 0 if path.is_dir() else seen.st_mtime_ns)
+    return found
+
+
+def test_modes_and_times_are_mended_and_additions_removed_without_a_new_build(component: Path) -> None:
+    before = looks(component)
+    inode = (component / "lib" / "data").stat().st_ino
+    (component / "bin" / "tool").chmod(0o4777)
+    (component / "lib" / "data").touch()
+    (component / "lib").chmod(0o777)
+    component.chmod(0o700)
+    (component / tree.MARKER).chmod(0o600)
+    (component / "own" / "deep").mkdir(parents=True)
+    (component / "own" / "deep" / "file").write_text("mine")
+    found = tree.drift(component)
+    assert found is not None
+    assert {"./ has another mode or owner", "lib/ has another mode or owner", "own/ was added"} < set(found)
+    assert tree.mend(component)
+    assert looks(component) == before
+    assert (component / "lib" / "data").stat().st_ino == inode
+
+
+@pytest.mark.parametrize("what", ["edited", "missing", "listing", "marker"])
+def test_what_lost_its_content_is_not_mended_and_not_touched(component: Path, what: str) -> None:
+    (component / "bin" / "tool").chmod(0o700)
+    path = {"listing": component / tree.LISTING, "marker": component / tree.MARKER}.get(what, component / "lib" / "data")
+    if what == "missing":
+        path.unlink()
+    else:
+        path.write_text("edited")
+    assert not tree.mend(component)
+    assert (component / "bin" / "tool").stat().st_mode & 0o777 == 0o700
+    assert tree.drift(component) != []
+
+
+def test_a_listing_that_was_removed_is_found(component: Path) -> None:
+    (component / tree.LISTING).unlink()
+    assert tree.drift(component) == [".files was edited or removed"]
+
+
+def test_a_folder_takes_the_place_of_another_without_a_gap(component: Path) -> None:
+    new = component.with_name(".1.0-abcdef01.new")
+    new.mkdir()
+    (new / "only").write_text("new")
+    tree.put_in_place(new, component)
+    assert [path.name for path in component.iterdir()] == ["only"]
+    assert not new.exists()
+    new.mkdir()
+    tree.put_in_place(new, component.with_name("2.0"))
+    assert sorted(path.name for path in component.parent.iterdir()) == ["1.0-abcdef01", "2.0"]
