@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -79,10 +80,8 @@ class Host:
 
     def put(self, file: Path, to: str) -> None:
         """Copy a file of this machine onto the host."""
-        content = file.read_bytes().hex()
-        self.ssh(
-            f'mkdir -p {Path(to).parent}; python3 -c \'import sys; open(sys.argv[1], "wb").write(bytes.fromhex("{content}"))\' {to}'
-        )
+        content = base64.b64encode(file.read_bytes()).decode()
+        self.ssh(f"mkdir -p {Path(to).parent}; base64 -d >{to} <<<{content}")
 
     def play(self, playbook: str, variables: dict[str, Any], kill: Kill | None = None, *options: str) -> Played:
         """Run a playbook, which is killed at one of its tasks if `kill` says so."""

@@ -118,10 +118,8 @@ def sweep(small: Small, scenario: str, points: int, chance: random.Random) -> li
         problem = small.point(scenario, kill, wanted)
         what = "host and controller" if kill.host else "controller"
         state = "NOT converged: " + problem if problem else "converged"
-        print(
-            f"{scenario:5} task {kill.task:3} of {len(tasks)} + {kill.after:6.3f} s, {what:19} {time.monotonic() - begun:5.1f} s  {state}  {name}",
-            flush=True,
-        )
+        where = f"{scenario:5} task {kill.task:3} of {len(tasks)} + {kill.after:6.3f} s, {what:19}"
+        print(f"{where} {time.monotonic() - begun:5.1f} s  {state}  {name}", flush=True)
         found.append((scenario, kill, name, problem))
     return found
 
@@ -146,9 +144,8 @@ def main() -> int:
     for scenario in scenarios:
         for with_host in (False, True):
             mine = [problem for name, kill, _, problem in found if name == scenario and kill.host == with_host]
-            print(
-                f"{scenario}, {'host killed' if with_host else 'controller killed'}: {len(mine)} points, {mine.count('')} converged"
-            )
+            what = "host killed" if with_host else "controller killed"
+            print(f"{scenario}, {what}: {len(mine)} points, {mine.count('')} converged")
     return int(any(problem for *_, problem in found))
 
 

@@ -17,7 +17,8 @@ type: aggregate
 short_description: Kills the run at one of its tasks, or writes down which tasks there are
 description:
   - ORCHARD_KILL_RECORD is a file that gets one line a task, with its seconds and its name.
-  - ORCHARD_KILL_TASK is the number of the task (from 1) at which the controller's process group is killed, ORCHARD_KILL_AFTER seconds after it began.
+  - ORCHARD_KILL_TASK is the number of the task (from 1) at which the controller's process group is killed,
+    ORCHARD_KILL_AFTER seconds after it began.
   - ORCHARD_KILL_SUPERVISOR is the process of a lab host that is killed with it.
 """
 
