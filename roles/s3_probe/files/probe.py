@@ -1,0 +1,299 @@
+"""Try the bucket as the job's user would: list, write, read, delete, through boto3 and S3A, each reading what the other wrote.
+
+It only looks and tells; plugins/filter/s3_probe.py judges. Standard input is this program, so its settings come as one argument,
+JSON without any secret: bucket, master, s3a (whether Spark is asked), unproven (a note to remove after success).
+The last line of the output is JSON. Runs on Python 3.8 and newer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+from urllib.parse import urlsplit
+
+Steps = List[Dict[str, Any]]
+
+ACTIONS = ("list", "write", "read", "delete")
+TIMEOUT_S = 10
+# One try each, or Hadoop goes on for minutes before it says what is wrong.
+IMPATIENT = {
+    "fs.s3a.attempts.maximum": "1",
+    "fs.s3a.retry.limit": "1",
+    "fs.s3a.retry.interval": "100ms",
+    "fs.s3a.connection.establish.timeout": "5000",
+    "fs.s3a.connection.timeout": "15000",
+    "fs.s3a.impl.disable.cache": "true",
+}
+V4 = "com.amazonaws.services.s3.enableV4"
+LONGEST = 600
+CLASSES = {
+    "hadoop_aws": "org/apache/hadoop/fs/s3a/S3AFileSystem.class",
+    "hadoop_common": "org/apache/hadoop/fs/FileSystem.class",
+    "sdk_v1": "com/amazonaws/AmazonClientException.class",
+    "sdk_v2": "software/amazon/awssdk/core/SdkClient.class",
+}
+
+
+def short(text: object) -> str:
+    """Return the text on one line, cut."""
+    return " ".join(str(text).split())[:LONGEST]
+
+
+class Keys:
+    """The two objects of this probe, and what is in them."""
+
+    def __init__(self) -> None:
+        self.prefix = f"probe/{uuid.uuid4().hex}/"
+        self.mine = {name: (f"{self.prefix}{name}", f"{name} {uuid.uuid4().hex}") for name in ("boto3", "s3a")}
+
+
+def attempt(steps: Steps, action: str, call: Callable[[], Any], explain: Callable[[Exception], dict[str, Any]]) -> Any:
+    """Note how `call` went as the step `action`; return its result, None after an error."""
+    begun = time.monotonic()
+    try:
+        result = call()
+    except Exception as error:  # whatever it is, it is to be told
+        steps.append({"action": action, "ok": False, "seconds": round(time.monotonic() - begun, 1), **explain(error)})
+        return None
+    steps.append({"action": action, "ok": True, "seconds": round(time.monotonic() - begun, 1)})
+    return result
+
+
+def differs(expected: str, found: str) -> None:
+    """Raise when what was read is not what was written."""
+    if expected != found:
+        raise ValueError(f"read {found[:40]!r}, although {expected[:40]!r} was written")
+
+
+def explain_boto(error: Exception) -> dict[str, Any]:
+    """Name the error, its code and its HTTP status."""
+    response = getattr(error, "response", {}) or {}
+    chain: list[list[str]] = []
+    cause: BaseException | None = error
+    while cause is not None and len(chain) < 6:  # noqa: PLR2004
+        chain.append([type(cause).__name__, short(cause)])
+        cause = getattr(cause, "kwargs", {}).get("error") or cause.__cause__ or cause.__context__
+        cause = cause if isinstance(cause, BaseException) else None
+    code = str((response.get("Error") or {}).get("Code") or "")
+    return {"chain": chain, "code": code, "status": (response.get("ResponseMetadata") or {}).get("HTTPStatusCode", 0)}
+
+
+def connect_boto() -> tuple[Any, dict[str, Any], Any]:
+    """Return the session's client of S3, what is known of the endpoint and the keys, and the keys themselves."""
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    session = boto3.Session()
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S)
+    client = session.client("s3", config=config)
+    found = session.get_credentials()
+    known = {
+        "endpoint": client.meta.endpoint_url,
+        "region": client.meta.region_name,
+        "access_key": found.access_key if found else "",
+        "from": found.method if found else "",
+        "token": bool(found and found.token),
+    }
+    return client, known, found
+
+
+def ask_boto(client: Any, bucket: str, keys: Keys, steps: Steps, actions: tuple[str, ...]) -> None:
+    """List, write, read back; deleting is left to the end, when S3A has read it too."""
+    key, text = keys.mine["boto3"]
+
+    def read() -> None:
+        differs(text, client.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
+
+    calls: dict[str, Callable[[], Any]] = {
+        "list": lambda: client.list_objects_v2(Bucket=bucket, Prefix=keys.prefix, MaxKeys=10),
+        "write": lambda: client.put_object(Bucket=bucket, Key=key, Body=text.encode()),
+        "read": read,
+        "delete": lambda: client.delete_object(Bucket=bucket, Key=key),
+    }
+    written = False
+    for action in actions:
+        # What was not written cannot be read; deleting is tried all the same.
+        if action != "read" or written:
+            attempt(steps, action, calls[action], explain_boto)
+            written = written or (action == "write" and steps[-1]["ok"])
+
+
+def clean(client: Any, bucket: str, keys: Keys) -> None:
+    """Remove whatever either of them left, and the empty markers of folders that S3A makes."""
+    for prefix in (keys.prefix, "probe/"):
+        with contextlib.suppress(Exception):
+            for item in client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=100).get("Contents", []):
+                if item["Key"].startswith(keys.prefix) or item["Key"] == "probe/":
+                    client.delete_object(Bucket=bucket, Key=item["Key"])
+
+
+def look_at_endpoint(url: str) -> dict[str, Any]:
+    """Say whether the name resolves, whether TLS trusts the certificate, and by how much our clock is ahead."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    found: dict[str, Any] = {"host": host, "resolves": True, "tls": "", "skew_s": None}
+    try:
+        socket.getaddrinfo(host, port)
+    except socket.gaierror as error:
+        return {**found, "resolves": False, "dns": short(error)}
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(host, port, timeout=TIMEOUT_S)
+    try:
+        connection.request("HEAD", "/")
+        date = connection.getresponse().getheader("Date")
+        if date:
+            found["skew_s"] = round(time.time() - email.utils.parsedate_to_datetime(date).timestamp())
+    except ssl.SSLError as error:
+        found["tls"] = short(error)
+    except (OSError, http.client.HTTPException) as error:
+        found["network"] = short(error)
+    finally:
+        connection.close()
+    return found
+
+
+def explain_java(error: Exception) -> dict[str, Any]:
+    """Follow the causes of a Java exception: class and message of each, and the first code and HTTP status."""
+    cause = getattr(error, "java_exception", None)
+    if cause is None:
+        return {"chain": [[type(error).__name__, short(error)]], "code": "", "status": 0}
+    chain: list[list[str]] = []
+    code, status = "", 0
+    while cause is not None and len(chain) < 10:  # noqa: PLR2004
+        name = cause.getClass().getName()
+        chain.append([name, short(cause.getMessage() or "")])
+        if name.startswith("com.amazonaws.") and name.rsplit(".", 1)[-1] in ("AmazonS3Exception", "AmazonServiceException"):
+            code, status = code or str(cause.getErrorCode() or ""), status or int(cause.getStatusCode())
+        if name.startswith("software.amazon.awssdk.") and ".model." in name:
+            details = cause.awsErrorDetails()
+            code = code or str((details.errorCode() if details is not None else "") or "")
+            status = status or int(cause.statusCode())
+        cause = cause.getCause()
+    if not status:
+        told = re.search(r"Status Code: (\d{3})", " ".join(message for _, message in chain))
+        status = int(told[1]) if told else 0
+    return {"chain": chain, "code": code, "status": status}
+
+
+def start_spark(master: str) -> Any:
+    """Return a session with the generation's own settings."""
+    home = Path(os.environ["SPARK_HOME"])
+    sys.path[:0] = [str(home / "python"), *map(str, (home / "python" / "lib").glob("py4j-*.zip"))]
+    from pyspark.sql import SparkSession  # noqa: PLC0415
+
+    builder = SparkSession.builder.appName("orchard-s3-probe").master(master).config("spark.ui.enabled", "false")
+    for name, value in IMPATIENT.items():
+        builder = builder.config(f"spark.hadoop.{name}", value)
+    return builder.getOrCreate()
+
+
+def about_s3a(spark: Any, found: Any) -> dict[str, Any]:
+    """Versions, jars and settings of S3A; of keys only whether they are the same as boto3's."""
+    jvm, context = spark.sparkContext._jvm, spark.sparkContext
+    hadoop = context._jsc.hadoopConfiguration()
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    jars = {}
+    for name, path in CLASSES.items():
+        place = loader.getResource(path)
+        jars[name] = place.toString().split("!")[0].rsplit("/", 1)[-1] if place is not None else ""
+    key, secret = hadoop.get("fs.s3a.access.key") or "", hadoop.get("fs.s3a.secret.key") or ""
+    driver = jvm.java.lang.System.getProperty(V4)
+    return {
+        "spark": spark.version,
+        "java": jvm.java.lang.System.getProperty("java.version"),
+        "hadoop": jvm.org.apache.hadoop.util.VersionInfo.getVersion(),
+        "jars": jars,
+        "endpoint": hadoop.get("fs.s3a.endpoint") or "",
+        "region": hadoop.get("fs.s3a.endpoint.region") or "",
+        "path_style": hadoop.get("fs.s3a.path.style.access") == "true",
+        "access_key": key,
+        "same_access_key": bool(found) and key == found.access_key,
+        "same_secret": bool(found) and secret == found.secret_key,
+        "v4_driver": driver not in (None, "false"),
+        "v4_executors": f"-D{V4}" in (context.getConf().get("spark.executor.extraJavaOptions") or ""),
+    }
+
+
+def ask_s3a(spark: Any, bucket: str, keys: Keys, steps: Steps, from_boto: bool) -> None:
+    """Connect, list, write, read back here and in a task, read what boto3 wrote, delete."""
+    jvm, context = spark.sparkContext._jvm, spark.sparkContext
+    root, (key, text) = f"s3a://{bucket}/", keys.mine["s3a"]
+
+    def path(name: str) -> Any:
+        return jvm.org.apache.hadoop.fs.Path(root + name)
+
+    def write() -> None:
+        stream = files.create(path(key), True)
+        stream.write(bytearray(text.encode()))
+        stream.close()
+
+    def read() -> None:
+        stream = files.open(path(key))
+        try:
+            differs(text, jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+        finally:
+            stream.close()
+
+    def read_in_task(name: str) -> None:
+        their_key, their_text = keys.mine[name]
+        differs(their_text, "".join(context.textFile(root + their_key, 1).collect()))
+
+    uri, hadoop = jvm.java.net.URI(root), context._jsc.hadoopConfiguration()
+    files = attempt(steps, "connect", lambda: jvm.org.apache.hadoop.fs.FileSystem.newInstance(uri, hadoop), explain_java)
+    if files is None:
+        return
+    attempt(steps, "list", lambda: len(files.listStatus(path(""))), explain_java)
+    attempt(steps, "write", write, explain_java)
+    if steps[-1]["ok"]:
+        attempt(steps, "read", read, explain_java)
+        attempt(steps, "read_in_task", lambda: read_in_task("s3a"), explain_java)
+    if from_boto:
+        attempt(steps, "read_others", lambda: read_in_task("boto3"), explain_java)
+    attempt(steps, "delete", lambda: files.delete(path(key), False), explain_java)
+
+
+def main() -> None:
+    """Ask both, and print what was seen."""
+    settings = json.loads(sys.argv[1])
+    bucket, keys = settings["bucket"], Keys()
+    seen: dict[str, Any] = {"bucket": bucket, "boto3": {}, "s3a": {}}
+    boto_steps: Steps = []
+    s3a_steps: Steps = []
+    client, seen["boto3"], found = connect_boto()
+    seen["network"] = look_at_endpoint(seen["boto3"]["endpoint"])
+    if not bucket:
+        import boto3  # noqa: PLC0415
+
+        attempt(boto_steps, "identity", boto3.client("sts").get_caller_identity, explain_boto)
+    elif settings["s3a"]:
+        ask_boto(client, bucket, keys, boto_steps, ACTIONS[:3])
+        spark = start_spark(settings["master"])
+        seen["s3a"] = about_s3a(spark, found)
+        ask_s3a(spark, bucket, keys, s3a_steps, from_boto=boto_steps[-1]["action"] == "read" and boto_steps[-1]["ok"])
+        ask_boto(client, bucket, keys, boto_steps, ACTIONS[3:])
+        clean(client, bucket, keys)
+    else:
+        ask_boto(client, bucket, keys, boto_steps, ACTIONS[:1])
+    seen["boto3"]["steps"], seen["s3a"]["steps"] = boto_steps, s3a_steps
+    seen["ok"] = bool(boto_steps) and all(step["ok"] for step in boto_steps + s3a_steps)
+    if seen["ok"] and settings["unproven"]:
+        with contextlib.suppress(FileNotFoundError):
+            (Path.home() / settings["unproven"]).unlink()
+    print(json.dumps(seen))
+    sys.stdout.flush()
+    os._exit(0)  # a client that hangs in a thread of Java's holds nobody up
+
+
+if __name__ == "__main__":
+    main()
