@@ -22,14 +22,14 @@ def preflight_seen(probe: Mapping[str, Any]) -> dict[str, Any]:
     """What one host said about itself.
 
     `probe` is the registered result of the raw probe (files/probe.sh). The answer always has every name:
-    reachable, error, python, os, os_name, machine, name, resolves, systemd, provisioned, sudo (bool where it is yes
+    reachable, error, python, os, os_name, machine, kernel, name, resolves, systemd, provisioned, sudo (bool where it is yes
     or no), memory_mb (int), sent and time (epoch seconds, 0 when unknown), disks {folder: {device, free_mb}}.
     """
     said = _facts(str(probe.get("stdout") or ""))
     reachable = not probe.get("unreachable", False) and "time" in said
     error = "" if reachable else _first_error(probe)
     seen: dict[str, Any] = {"reachable": reachable, "error": error}
-    for name in ("python", "os", "os_name", "machine", "name"):
+    for name in ("python", "os", "os_name", "machine", "kernel", "name"):
         seen[name] = said.get(name, "")
     for name in ("resolves", "systemd", "provisioned", "sudo"):
         seen[name] = said.get(name) == "yes"
@@ -95,6 +95,17 @@ def preflight_problems(rules: Iterable[Mapping[str, Any]], skip: Iterable[str] =
     return found
 
 
+def preflight_unknown_skips(skip: Iterable[str], *tables: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """A problem when `skip` names what is the id of no rule in `tables`: a mistyped one would silently go on refusing."""
+    known = {str(rule["id"]) for rules in tables for rule in rules}
+    unknown = [name for name in skip if name not in known]
+    if not unknown:
+        return []
+    reason = f"preflight_skip names {', '.join(unknown)}, which is the id of no rule."
+    todo = "Write the id as the preflight says it; roles/preflight/vars/main/ has all of them."
+    return [{"id": "preflight_skip", "level": "refuse", "reason": reason, "todo": todo, "source": "The tables of rules."}]
+
+
 def preflight_message(problems: Mapping[str, Iterable[Mapping[str, str]]], level: str = "refuse") -> str:
     """One message out of {where: problems}: each problem of that level once, with all the places that have it."""
     places: dict[tuple[str, str, str], list[str]] = {}
@@ -113,5 +124,12 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Name → function."""
-        functions = (preflight_seen, preflight_skew, preflight_short_disks, preflight_problems, preflight_message)
+        functions = (
+            preflight_seen,
+            preflight_skew,
+            preflight_short_disks,
+            preflight_problems,
+            preflight_unknown_skips,
+            preflight_message,
+        )
         return {function.__name__: function for function in functions}

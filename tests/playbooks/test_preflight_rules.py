@@ -22,7 +22,8 @@ PLAYBOOK = """
       vars: {preflight_probe_script: "{{ answer }}"}
 """
 GOOD_HOST = {
-    "python": "3.13.5", "os": "debian 13", "os_name": "Debian GNU/Linux 13 (trixie)", "machine": "x86_64", "name": "good",
+    "python": "3.13.5", "os": "debian 13", "os_name": "Debian GNU/Linux 13 (trixie)", "machine": "x86_64", "kernel": "6.12.1",
+    "name": "good",
     "resolves": "yes", "systemd": "yes", "provisioned": "no", "sudo": "yes", "memory_kb": "4000000",
     "disk:/opt": "/dev/sda1 9000000", "disk:/var/lib/orchard": "/dev/sda2 9000000",
 }  # fmt: skip
@@ -39,7 +40,7 @@ BAD_HOSTS = {
     "clock": {"time": "1000"},
 }
 GOOD_SETTINGS: dict[str, Any] = {"stack": "made", "bucket": "fruit", "preflight_for_run": True}
-BAD_SETTINGS = {
+BAD_SETTINGS: dict[str, dict[str, Any]] = {
     "stack": {"stack": "spark-9"},
     "bucket": {"bucket": "s3://Fruit"},
     "images_prefix": {"images_prefix": "/images"},
@@ -54,6 +55,7 @@ BAD_SETTINGS = {
     "run_id": {"run_id": "12:30"},
     "spark_master_url": {"spark_master_url": "http://master:7077"},
     "orchard_root": {"orchard_root": "/opt"},
+    "stack_overrides": {"stack_overrides": {"sparc": {"version": "3.5.1"}}},
 }
 
 
@@ -83,7 +85,12 @@ class Judge:
             lines.append(f"{name} ansible_connection=local answer='/bin/sh {script}'\n")
         inventory = self.folder / "hosts.ini"
         inventory.write_text("".join(lines))
-        stacks = {"stacks": {"made": {"python": {"minimum": "3.10"}}, "later": {"pending": "It is not built yet."}}}
+        stacks = {
+            "stacks": {
+                "made": {"python": {"minimum": "3.10"}, "java": {}, "spark": {}},
+                "later": {"pending": "It is not built yet."},
+            }
+        }
         command = [
             str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), str(self.folder / "play.yml"),
             "-e", json.dumps({**stacks, **settings}),
@@ -201,3 +208,25 @@ def test_a_skipped_rule_is_shown_and_lets_pass(judge: Judge) -> None:
     done, found = judge({"small": {**GOOD_HOST, **BAD_HOSTS["memory"]}}, {**GOOD_SETTINGS, "preflight_skip": ["memory"]})
     assert (done.returncode, found) == (0, {})
     assert "SKIPPED AT YOUR WISH" in done.stdout and "1. memory (small)" in done.stdout
+
+
+def test_an_override_is_judged_together_with_the_rest(judge: Judge) -> None:
+    overrides = {"java": {"versions": ["21"]}, "spark": {"version": "3.0.3", "hadoop": "2.7.4"}}
+    done, found = judge(
+        {"good": GOOD_HOST, "small": {**GOOD_HOST, **BAD_HOSTS["memory"]}}, {**GOOD_SETTINGS, "stack_overrides": overrides}
+    )
+    assert found["spark30_java"] == "good, small" and found["memory"] == "small"
+    assert "The nearest combination that works: java 11 instead of 21" in " ".join(done.stdout.split())
+
+
+def test_an_unknown_rule_cannot_be_skipped(judge: Judge) -> None:
+    done, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, "preflight_skip": ["memroy"]})
+    assert set(found) == {"preflight_skip"} and "memroy" in done.stdout
+
+
+def test_what_was_skipped_is_the_last_word_of_the_run_and_red(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_FORCE_COLOR", "1")
+    done, _ = judge({"small": {**GOOD_HOST, **BAD_HOSTS["memory"]}}, {**GOOD_SETTINGS, "preflight_skip": ["memory"]})
+    last = done.stdout.partition("PLAY RECAP")[2]
+    assert done.returncode == 0 and "SKIPPED AT YOUR WISH" in last and "memory (small)" in last
+    assert "\x1b[0;31mPREFLIGHT RULES SKIPPED" in last

@@ -19,6 +19,7 @@ orchard:python=3.13.5
 orchard:os=debian 13
 orchard:os_name=Debian GNU/Linux 13 (trixie)
 orchard:machine=x86_64
+orchard:kernel=6.12.1
 orchard:name=master
 orchard:resolves=yes
 orchard:systemd=yes

@@ -1,4 +1,4 @@
-"""What the probe of the bucket says of answers that were recorded on lab hosts, against the lab's store (tests/reference/s3_probe.json)."""
+"""What the probe of the bucket says of answers that were recorded on lab hosts, against the lab's store."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ say python "$("$ORCHARD_PYTHON" -c 'import sys; print("%d.%d.%d" % sys.version_i
 say os "$(. /etc/os-release; echo "$ID $VERSION_ID")"
 say os_name "$(. /etc/os-release; echo "$PRETTY_NAME")"
 say machine "$(uname -m)"
+say kernel "$(uname -r)"
 say name "$(uname -n)"
 if getent ahosts "$(uname -n)" >/dev/null 2>&1; then say resolves yes; else say resolves no; fi
 if [ -d /run/systemd/system ]; then say systemd yes; else say systemd no; fi
