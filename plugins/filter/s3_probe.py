@@ -165,7 +165,9 @@ def _keys_of_s3a(seen: Seen) -> Finding | None:
 def _s3a(seen: Seen, step: Seen, boto_works: bool) -> Finding:
     """Say what is wrong by S3A, whose 403 and 400 have no reason: boto3's answer to the same request tells more."""
     s3a, text, status = seen["s3a"], _texts(step), step.get("status", 0)
-    if LINKAGE.search(text) or "S3AFileSystem not found" in text:
+    # hadoop-aws 2.7 with Hadoop 3 ends in a NumberFormatException: it cannot read the defaults of the other.
+    mixed = _version(s3a["jars"]["hadoop_aws"]) != s3a["hadoop"] and not status and "NumberFormatException" in text
+    if mixed or LINKAGE.search(text) or "S3AFileSystem not found" in text:
         return _jars(seen, step)
     finding = _network(seen, step, "S3A", boto_works)
     # Without a signature Hadoop 2.7 asks as nobody, which is Forbidden.
