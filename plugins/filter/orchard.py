@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Callable
 
 SHORT = 8
 LONG = 12
+DISKS = ("btrfs", "ext3", "ext4", "xfs", "zfs")
 
 
 def digest(value: Any, length: int = SHORT) -> str:
@@ -26,6 +28,12 @@ def digest12(value: Any) -> str:
     return digest(value, LONG)
 
 
+def sha512_in(text: str) -> str:
+    """Return the SHA-512 (128 hex digits) in a digest file: `HEX  file`, or Apache's old `file: HEX HEX …` over lines; "" if none."""
+    digits = "".join(text.rpartition(":")[2].split()).lower() if ":" in text else text.strip().split(" ")[0].lower()
+    return digits if re.fullmatch(r"[0-9a-f]{128}", digits) else ""
+
+
 def driver_memory_mb(memory_mb: int, share: float = 0.25, least: int = 1024, most: int = 4096) -> int:
     """Return the heap of Spark's driver in MB: a share of the host's memory, in steps of 256 MB.
 
@@ -35,9 +43,24 @@ def driver_memory_mb(memory_mb: int, share: float = 0.25, least: int = 1024, mos
     return max(least, min(most, int(memory_mb * share) // step * step))
 
 
+def scratch_parent(mounts: list[dict[str, Any]], usual: str) -> str:
+    """Return the folder for Spark's local files: `usual`, or `orchard` on the host's biggest writable disk if that is another.
+
+    `mounts` are Ansible's facts. Sizes decide, not free space: the answer must not change from run to run.
+    """
+    sizes = {
+        str(disk["mount"]).rstrip("/") + "/": int(disk.get("size_total", 0))
+        for disk in mounts
+        if disk.get("fstype") in DISKS and "ro" not in str(disk.get("options", "")).split(",")
+    }
+    home = max((mount for mount in sizes if usual.startswith(mount)), key=len, default="")
+    biggest = max(sizes, key=lambda mount: (sizes[mount], mount == home), default=home)
+    return usual if biggest == home or sizes[biggest] <= sizes.get(home, 0) else biggest + "orchard"
+
+
 class FilterModule:
     """Ansible finds the filters here."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return name → function."""
-        return {"digest8": digest8, "digest12": digest12, "driver_memory_mb": driver_memory_mb}
+        return {function.__name__: function for function in (digest8, digest12, sha512_in, driver_memory_mb, scratch_parent)}

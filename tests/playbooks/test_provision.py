@@ -43,15 +43,6 @@ def first(site: Site, fresh: Result) -> Result:
     return done
 
 
-@pytest.mark.parametrize("stack", ["spark-3.0", "spark-3.0-hadoop3.2"])
-def test_a_stack_that_is_not_built_says_so_in_one_sentence(site: Site, stack: str) -> None:
-    done = site.provision(stack=stack)
-    assert done.status != 0
-    said = " ".join(done.output.split())
-    assert f"The stack {stack} is not built yet" in said
-    assert "spark-4.1 is: pass -e stack=spark-4.1" in said
-
-
 def test_an_unknown_stack_is_told_the_names_there_are(site: Site) -> None:
     done = site.provision(stack="spark-9")
     assert done.status != 0

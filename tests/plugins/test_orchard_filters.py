@@ -43,3 +43,52 @@ def test_the_driver_takes_a_quarter_from_one_to_four_gigabytes(filters: ModuleTy
 
 def test_a_few_pages_less_do_not_change_the_heap(filters: ModuleType) -> None:
     assert filters.driver_memory_mb(7800) == filters.driver_memory_mb(7790)
+
+
+HEX = "0123456789ABCDEF" * 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEX.lower()}  spark-3.0.3-bin-hadoop2.7.tgz\n",
+        f"{HEX.lower()} *spark-3.0.3-bin-hadoop2.7.tgz\n",
+        f"{HEX}\n",
+        # As gpg --print-md SHA512 writes it, and so does Apache's archive.
+        "spark-3.0.3-bin-hadoop2.7.tgz: "
+        + "\n                               ".join(
+            " ".join(HEX[at : at + 8] for at in range(row, row + 64, 8)) for row in (0, 64)
+        ),
+    ],
+)
+def test_a_digest_is_read_however_its_file_is_written(filters: ModuleType, text: str) -> None:
+    assert filters.sha512_in(text) == HEX.lower()
+
+
+@pytest.mark.parametrize("text", ["", "<html>404: not found</html>", HEX[:-1], f"file: {HEX}0"])
+def test_what_is_no_digest_is_none(filters: ModuleType, text: str) -> None:
+    assert filters.sha512_in(text) == ""
+
+
+def disk(mount: str, gigabytes: int, fstype: str = "ext4", options: str = "rw,relatime") -> dict[str, object]:
+    """Return a mount as Ansible's facts have it."""
+    return {"mount": mount, "size_total": gigabytes << 30, "fstype": fstype, "options": options}
+
+
+USUAL = "/var/lib/orchard"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "folder"),
+    [
+        ([], USUAL),
+        ([disk("/", 30)], USUAL),
+        # An EC2 instance store, mounted by hand.
+        ([disk("/", 30), disk("/mnt", 400, "xfs")], "/mnt/orchard"),
+        ([disk("/", 30), disk("/var", 400)], USUAL),
+        ([disk("/", 30), disk("/root/.cache/pip", 30)], USUAL),
+        ([disk("/", 30), disk("/media", 400, "iso9660"), disk("/backup", 400, options="ro,relatime")], USUAL),
+    ],
+)
+def test_local_files_lie_on_the_biggest_disk(filters: ModuleType, mounts: list[dict[str, object]], folder: str) -> None:
+    assert filters.scratch_parent(mounts, USUAL) == folder
