@@ -50,7 +50,7 @@ class Site:
 
 
 @contextmanager
-def a_site(lab: str, **variables: str) -> Iterator[Site]:
+def a_site(lab: str, **variables: Any) -> Iterator[Site]:
     """Boot a lab of its own, and remove it afterwards."""
     extra = ("--extra-vars", json.dumps(variables)) if variables else ()
     run("ansible-playbook", "playbooks/lab_down.yml", lab=lab)
