@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from fetching import LEFTOVER, Store
+from java_archive import JAVA
 from manifest import Manifest, overrides, place
 from packing import digest_of_inputs
 from python_installer import ANACONDA
@@ -27,7 +28,7 @@ from stand_in import NotRun, StandIn
 
 HERE = Path(__file__).parent
 DEFAULT_FOLDER = Path("/var/cache/orchard/standins")
-ALL = (SPARK, ANACONDA)
+ALL = (SPARK, ANACONDA, JAVA)
 _ADVICE_PLATFORM = "make them on an x86_64 Linux machine and copy the folder."
 
 
@@ -76,7 +77,7 @@ def make(folder: Path, url: str, names: list[str]) -> Manifest:
         manifest.save()
         if SPARK.name in manifest.entries:
             place(folder / f"{SPARK.name}.sha512", old_sha512(manifest.entries[SPARK.name]["sha512"], SPARK.name))
-        parts = {"java": "", "scala": "", "anaconda": ANACONDA.name}
+        parts = {"java": JAVA.name, "scala": "", "anaconda": ANACONDA.name}
         place(folder / "overrides-hadoop3.2.yml", overrides(manifest, url, parts))
         place(folder / "overrides.yml", overrides(manifest, url, {**parts, "spark": SPARK.name}))
     return manifest

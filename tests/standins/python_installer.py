@@ -25,11 +25,11 @@ _WITHOUT_FILES = ("_tkinter.", "nis.", "_test", "_ctypes_test.", "xxlimited.", "
 # What every Linux has, in the one version that fits to it.
 _SYSTEM = re.compile(r"^(ld-linux|libc|libm|libdl|libpthread|librt|libutil|libresolv)[-.]|^linux-vdso")
 _ASK = """
-import json, ssl, sys, sysconfig
+import ensurepip, json, ssl, sys, sysconfig
 assert sys.version_info[:2] == (3, 8)
 names = ("LDLIBRARY", "INSTSONAME", "LIBDIR", "Py_ENABLE_SHARED")
 print(json.dumps({"version": sys.version.split()[0], "prefix": sys.base_prefix, "stdlib": sysconfig.get_path("stdlib"),
-  "include": sysconfig.get_path("include"), "executable": sys.executable, **{it: sysconfig.get_config_var(it) for it in names}}))
+  "pip": ensurepip.version(), "include": sysconfig.get_path("include"), "executable": sys.executable, **{it: sysconfig.get_config_var(it) for it in names}}))
 """
 _WHAT = (
     "A stand-in for Anaconda's installer of 2021.05: takes -b, -p and -u like it, and brings this machine's Python {version} with pip and "
@@ -85,6 +85,9 @@ def _copy_library(about: dict[str, str], top: Path) -> Path:
     shutil.copytree(about["include"], top / "include/python3.8")
     packages = library / "site-packages"
     for wheel in sorted((library / "ensurepip/_bundled").glob("*.whl")):
+        if wheel.name.startswith("pip-") and not wheel.name.startswith(f"pip-{about['pip']}-"):
+            wheel.unlink()  # an older Python of that folder left it
+            continue
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(packages)
     return library
