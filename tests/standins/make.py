@@ -23,12 +23,13 @@ from manifest import Manifest, overrides, place
 from packing import digest_of_inputs
 from python_installer import ANACONDA
 from running import StandInError, failure
+from scala_archive import SCALA
 from spark_archive import SPARK, old_sha512
 from stand_in import NotRun, StandIn
 
 HERE = Path(__file__).parent
 DEFAULT_FOLDER = Path("/var/cache/orchard/standins")
-ALL = (SPARK, ANACONDA, JAVA)
+ALL = (SPARK, ANACONDA, JAVA, SCALA)
 _ADVICE_PLATFORM = "make them on an x86_64 Linux machine and copy the folder."
 
 
@@ -77,7 +78,7 @@ def make(folder: Path, url: str, names: list[str]) -> Manifest:
         manifest.save()
         if SPARK.name in manifest.entries:
             place(folder / f"{SPARK.name}.sha512", old_sha512(manifest.entries[SPARK.name]["sha512"], SPARK.name))
-        parts = {"java": JAVA.name, "scala": "", "anaconda": ANACONDA.name}
+        parts = {"java": JAVA.name, "scala": SCALA.name, "anaconda": ANACONDA.name}
         place(folder / "overrides-hadoop3.2.yml", overrides(manifest, url, parts))
         place(folder / "overrides.yml", overrides(manifest, url, {**parts, "spark": SPARK.name}))
     return manifest
