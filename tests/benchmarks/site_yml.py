@@ -2,12 +2,16 @@
 
     . bin/activate && python tests/benchmarks/site_yml.py
 
-Boots a lab of its own and removes it at the end. The no-op is run three times; its median is told, and its ratio to an
-`ansible -m ping` of the same hosts in the same minute, which is what starting Ansible and logging in costs anyway.
+Boots labs of its own and removes them at the end. The first run is held against bare_install.sh on a host as fresh: the same
+downloads and unpacking by a shell script (both with pip's cache as it is: run it twice). The no-op is run three times; its median
+is told, and its ratio to an `ansible -m ping` of the same hosts in the same minute, which is what starting Ansible and logging in
+costs anyway. `--workers N` adds hosts.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import re
 import statistics
@@ -39,11 +43,30 @@ def figures(output: str) -> str:
     return f"remote executions: {executions}; {roles}"
 
 
+def bare(lab: tuple[str, ...]) -> float:
+    """Seconds of the shell script on a fresh host. Which Maven repository it asks is what Ansible's module asks by default."""
+    timed(*lab, "playbooks/lab.yml")
+    lock = TOP / "files/pipeline/requirements/spark-4.1.txt"
+    on_master = ("ansible", "spark_master", "--become", "-m")
+    timed(*on_master, "ansible.builtin.copy", "-a", f"src={lock} dest=/srv/lock.txt mode=0644")
+    module = "community.general.maven_artifact"
+    told = json.loads(timed("ansible-doc", "--json", module)[1])
+    repository = told[module]["doc"]["options"]["repository_url"]["default"]
+    script = f"{TOP}/tests/benchmarks/bare_install.sh /srv/lock.txt {repository}"
+    seconds, _ = timed(*on_master, "ansible.builtin.script", "-a", script)
+    timed(*lab, "playbooks/lab_down.yml")
+    return seconds
+
+
 def main() -> None:
     """Boot, measure, tell, remove."""
-    lab = ("ansible-playbook", "-e", f"lab_name={LAB}")
+    parser = argparse.ArgumentParser(description="Seconds and remote executions of site.yml on fresh lab hosts.")
+    parser.add_argument("--workers", type=int, default=0, help="hosts beside the master (default: none)")
+    asked = parser.parse_args()
+    lab = ("ansible-playbook", "-e", f"lab_name={LAB}", "-e", f"lab_workers={asked.workers}")
     timed(*lab, "playbooks/lab_down.yml")
     try:
+        by_hand = bare(lab)
         boot, _ = timed(*lab, "playbooks/lab.yml")
         first, first_output = timed(*lab, "site.yml")
         again = [timed(*lab, "site.yml") for _ in range(NO_OPS)]
@@ -52,7 +75,8 @@ def main() -> None:
         timed(*lab, "playbooks/lab_down.yml")
     no_op = statistics.median(seconds for seconds, _ in again)
     print(f"lab.yml, image and store cached: {boot:.1f} s")
-    print(f"site.yml, first run: {first:.1f} s; {figures(first_output)}")
+    print(f"the same downloads by a shell script on one host: {by_hand:.1f} s")
+    print(f"site.yml, first run: {first:.1f} s = {first / by_hand:.2f} × the shell script; {figures(first_output)}")
     print(f"site.yml, no-op (median of {NO_OPS}): {no_op:.1f} s = {no_op / ping:.1f} × ping; {figures(again[-1][1])}")
 
 
