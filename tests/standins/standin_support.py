@@ -13,8 +13,7 @@ from typing import Any
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
 FOLDER = Path("/var/cache/orchard/standins")
-# The newest code made them, so that a test never judges what an older one left.
-_MAKE = [sys.executable, str(HERE / "make.py")]
+MAKE = [sys.executable, str(HERE / "make.py")]
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ def run(*command: str | Path, text: str = "", environment: dict[str, str] | None
 
 def make(*arguments: str | Path) -> Done:
     """Run make.py."""
-    return run(*_MAKE, *arguments)
+    return run(*MAKE, *arguments)
 
 
 def start_make(*arguments: str | Path) -> subprocess.Popen[str]:
     """Start make.py; what it says comes through its stdout."""
-    command = [*_MAKE, *map(str, arguments)]
+    command = [*MAKE, *map(str, arguments)]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

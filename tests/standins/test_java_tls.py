@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from standin_support import run
 
+pytest_plugins = ["standin_fixtures"]
 _ASK = """
 var stream = new java.net.URL(arguments[0]).openStream();
 print(new java.util.Scanner(stream).useDelimiter("\\\\A").next());

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ANACONDA, JAVA, SCALA, SPARK
-from standin_support import FOLDER, TOP, entries, make, run, start_make
+from standin_fixtures import ANACONDA, JAVA, SCALA, SPARK
+from standin_support import FOLDER, MAKE, TOP, entries, make, run, start_make
 
+pytest_plugins = ["standin_fixtures"]
+pytestmark = pytest.mark.usefixtures("made")
 _STACKS = yaml.safe_load((TOP / "group_vars/all/stacks.yml").read_text())["stacks"]
 _JOB = """
 import sys
@@ -218,6 +220,18 @@ def test_after_a_kill_the_next_call_makes_it_whole(after: float, other: Path) ->
         entries(other)[SCALA]["sha256"] == entries()[SCALA]["sha256"] == hashlib.sha256((other / SCALA).read_bytes()).hexdigest()
     )
     assert not list(other.glob(".making-*"))
+
+
+def test_without_a_python_3_8_the_rest_is_made(other: Path) -> None:
+    bare = {"HOME": str(other), "PYENV_ROOT": "", "PATH": "/usr/bin:/bin"}
+    if shutil.which("python3.8", path=bare["PATH"]):
+        pytest.skip("this machine has a Python 3.8 of its own")
+    done = run(*MAKE, "--output", other, "--only", ANACONDA, "--only", SCALA, environment=bare)
+    assert done.status == 0, done.output
+    assert "not run: no Python 3.8" in done.output
+    manifest = json.loads((other / "manifest.json").read_text())
+    assert manifest["not_run"] == [{"name": ANACONDA, "why": "not run: no Python 3.8"}]
+    assert set(yaml.safe_load((other / "overrides.yml").read_text())["stack_overrides"]) == {"scala"}
 
 
 def test_another_address_is_written_where_hosts_look(other: Path) -> None:

@@ -1,4 +1,4 @@
-"""The stand-ins, made before the first test and unpacked once."""
+"""The stand-ins, made before the first test and unpacked once: a plugin of the test modules here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCALA = "scala-2.12.10.tgz"
 ANACONDA = "Anaconda3-2021.05-Linux-x86_64.sh"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def made() -> None:
     done = make()
     assert done.status == 0, done.output
@@ -31,22 +31,22 @@ def room() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def java(room: Path) -> Path:
+def java(made: None, room: Path) -> Path:
     return unpacked(JAVA, room / "java")
 
 
 @pytest.fixture(scope="session")
-def scala(room: Path) -> Path:
+def scala(made: None, room: Path) -> Path:
     return unpacked(SCALA, room / "scala")
 
 
 @pytest.fixture(scope="session")
-def spark(room: Path) -> Path:
+def spark(made: None, room: Path) -> Path:
     return unpacked(SPARK, room / "spark")
 
 
 @pytest.fixture(scope="session")
-def anaconda(room: Path) -> Path:
+def anaconda(made: None, room: Path) -> Path:
     """A prefix that the installer has filled."""
     if any(missing["name"] == ANACONDA for missing in json.loads((FOLDER / "manifest.json").read_text())["not_run"]):
         pytest.skip("not run: no Python 3.8")
