@@ -56,7 +56,7 @@ class Store:
                 command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation", "--no-binary", package]
                 command += ["--require-hashes", "--requirement", "/dev/stdin", "--dest", scratch]
                 stdin = f"{package}=={version} --hash=sha256:{sha256}"
-                run(f"{package} {version} from PyPI", command, _NETWORK, stdin, self._environment(scratch))
+                run(f"{package} {version} from PyPI", command, _NETWORK, stdin=stdin, environment=self._environment(scratch))
                 (Path(scratch) / kept.name).replace(kept)
         return kept
 

@@ -29,10 +29,10 @@ _LIBRARIES = {
 _CERTIFICATES = "ca-certificates"
 _GRAPHICAL = ("libawt_xawt.so", "libjawt.so")  # they need X11
 _LEVEL = 6
-_PASSWORD = "changeit"  # noqa: S105  everybody's, for a file that holds public certificates
+_PASSWORD = "changeit"  # everybody's, for a file that holds public certificates
 _WHAT = (
-    "A stand-in for Temurin's Java 8 (8u482-b08): Debian unstable's {package}, in the layout of Temurin's JRE, without its graphical parts, "
-    "with the libraries and certificates it needs, and adapted to the glibc of Debian 12 and newer."
+    "A stand-in for Temurin's Java 8 (8u482-b08): Debian unstable's {package}, in the layout of Temurin's JRE, without its "
+    "graphical parts, with the libraries and certificates it needs, and adapted to the glibc of Debian 12 and newer."
 )
 
 
@@ -40,7 +40,11 @@ def _packages(store: Store, scratch: Path) -> tuple[Path, str]:
     """Unpack the packages over each other; return where, and Java's package with its version."""
     files = store.debian(_SUITE, [_JAVA, *_LIBRARIES, _CERTIFICATES])
     for path in files:
-        run(f"Unpacking {path.name}", ["dpkg-deb", "--extract", str(path), str(scratch / "debian")], "remove the file and run it again.")
+        run(
+            f"Unpacking {path.name}",
+            ["dpkg-deb", "--extract", str(path), str(scratch / "debian")],
+            "remove the file and run it again.",
+        )
     return scratch / "debian", files[0].name.removesuffix("_amd64.deb").replace("_", " ")
 
 
@@ -82,7 +86,9 @@ def _make(store: Store, scratch: Path, target: Path) -> Made:
         run("The libraries' places", [str(store.tools() / "bin/patchelf"), "--set-rpath", "$ORIGIN", str(native / name)], "")
     certificates = sorted((debian / "usr/share/ca-certificates/mozilla").glob("*.crt"))
     (top / "lib/security/cacerts").write_bytes(_certificate_store(certificates))
-    write(top / "release", f'JAVA_VERSION="1.8.0_{version[2:]}"\nOS_NAME="Linux"\nOS_ARCH="amd64"\nSOURCE="{package}, a stand-in"\n')
+    write(
+        top / "release", f'JAVA_VERSION="1.8.0_{version[2:]}"\nOS_NAME="Linux"\nOS_ARCH="amd64"\nSOURCE="{package}, a stand-in"\n'
+    )
     for path in sorted(top.rglob("*")):
         if path.is_file() and not path.is_symlink():
             older_glibc.adapt(path)

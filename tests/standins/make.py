@@ -64,7 +64,7 @@ def make(folder: Path, url: str, names: list[str]) -> Manifest:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in folder.glob(f"**/{LEFTOVER}*"):
+        for leftover in [*folder.glob(f"{LEFTOVER}*"), *folder.glob(f".downloads/{LEFTOVER}*")]:
             shutil.rmtree(leftover)
         manifest = Manifest(folder)
         for stand_in in ALL:
@@ -73,7 +73,8 @@ def make(folder: Path, url: str, names: list[str]) -> Manifest:
             try:
                 _make(stand_in, folder, manifest)
             except NotRun as reason:
-                manifest.not_run[stand_in.name] = str(reason)
+                if stand_in.name not in manifest.entries:
+                    manifest.not_run[stand_in.name] = str(reason)
                 _say(f"{stand_in.name}: not run: {reason}")
         manifest.save()
         if SPARK.name in manifest.entries:

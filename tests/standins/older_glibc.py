@@ -64,7 +64,9 @@ def _replace(data: bytearray, needs: _Section, strings: int, path: Path) -> dict
             at += step
         for at in wanted:
             if old is None:
-                raise failure(f"{path.name} cannot be adapted to older hosts.", str(path), "it names no old version at all", _ADVICE)
+                raise failure(
+                    f"{path.name} cannot be adapted to older hosts.", str(path), "it names no old version at all", _ADVICE
+                )
             struct.pack_into("<I", data, at, old[0])
             struct.pack_into("<I", data, at + 8, old[1])
         if not following:

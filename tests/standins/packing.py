@@ -44,9 +44,8 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
 def pack(folder: Path, archive: Path, level: int) -> None:
     """Write the content of `folder` as a gzipped tar, in order of names."""
     with archive.open("wb") as raw:
-        with gzip.GzipFile("", "wb", level, raw, mtime=0) as zipped, tarfile.open(
-            fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT
-        ) as tar:
+        zipped = gzip.GzipFile("", "wb", level, raw, mtime=0)
+        with zipped, tarfile.open(fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT) as tar:
             for path in sorted(folder.rglob("*")):
                 tar.add(path, str(path.relative_to(folder)), recursive=False, filter=_plain)
         raw.flush()

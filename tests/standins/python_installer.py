@@ -27,13 +27,13 @@ _SYSTEM = re.compile(r"^(ld-linux|libc|libm|libdl|libpthread|librt|libutil|libre
 _ASK = """
 import ensurepip, json, ssl, sys, sysconfig
 assert sys.version_info[:2] == (3, 8)
-names = ("LDLIBRARY", "INSTSONAME", "LIBDIR", "Py_ENABLE_SHARED")
-print(json.dumps({"version": sys.version.split()[0], "prefix": sys.base_prefix, "stdlib": sysconfig.get_path("stdlib"),
-  "pip": ensurepip.version(), "include": sysconfig.get_path("include"), "executable": sys.executable, **{it: sysconfig.get_config_var(it) for it in names}}))
+about = {"version": sys.version.split()[0], "pip": ensurepip.version(), "executable": sys.executable, "prefix": sys.base_prefix}
+print(json.dumps({**about, "stdlib": sysconfig.get_path("stdlib"), "include": sysconfig.get_path("include")}))
 """
 _WHAT = (
-    "A stand-in for Anaconda's installer of 2021.05: takes -b, -p and -u like it, and brings this machine's Python {version} with pip and "
-    "setuptools and the libraries it needs; none of Anaconda's packages, and of conda only a script that answers --version and info --base."
+    "A stand-in for Anaconda's installer of 2021.05: takes -b, -p and -u like it, and brings this machine's Python {version} "
+    "with pip and setuptools and the libraries it needs; none of Anaconda's packages, and of conda only a script that answers "
+    "--version and info --base."
 )
 
 
@@ -79,7 +79,9 @@ def _copy_library(about: dict[str, str], top: Path) -> Path:
     library = top / "lib/python3.8"
 
     def without(_folder: str, names: list[str]) -> set[str]:
-        return {name for name in names if name in _WITHOUT or name.startswith(_WITHOUT_FILES) or name.endswith((".a", ".o", ".pyc"))}
+        return {
+            name for name in names if name in _WITHOUT or name.startswith(_WITHOUT_FILES) or name.endswith((".a", ".o", ".pyc"))
+        }
 
     shutil.copytree(about["stdlib"], library, ignore=without, symlinks=False)
     shutil.copytree(about["include"], top / "include/python3.8")
@@ -136,7 +138,12 @@ def _make(store: Store, scratch: Path, target: Path) -> Made:
     _write_rest(about, top, library)
     pack(top, scratch / "payload", _LEVEL)
     text = (_HERE / "installer.sh").read_text(encoding="utf-8")
-    values = {"NAME": NAME, "VERSION": about["version"], "SHA256": digest(scratch / "payload"), "LINES": str(text.count("\n") + 1)}
+    values = {
+        "NAME": NAME,
+        "VERSION": about["version"],
+        "SHA256": digest(scratch / "payload"),
+        "LINES": str(text.count("\n") + 1),
+    }
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     with target.open("wb") as stream, (scratch / "payload").open("rb") as payload:

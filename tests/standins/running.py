@@ -22,6 +22,7 @@ def run(
     what: str,
     command: list[str],
     advice: str,
+    *,
     stdin: str = "",
     environment: dict[str, str] | None = None,
     folder: Path | None = None,

@@ -16,8 +16,8 @@ _HERE = Path(__file__).parent
 _MAINS = {"scala": "scala.tools.nsc.MainGenericRunner", "scalac": "scala.tools.nsc.Main"}
 _JAR_LEVEL = 1  # jars are compressed already
 _WHAT = (
-    "A stand-in for Lightbend's scala-2.12.10.tgz: the same compiler, library and reflection by Maven, with bin/scala and bin/scalac written "
-    "for it; without scaladoc, scalap, fsc, the manual and the modules (XML, parser combinators, Swing)."
+    "A stand-in for Lightbend's scala-2.12.10.tgz: the same compiler, library and reflection by Maven, with bin/scala and "
+    "bin/scalac written for it; without scaladoc, scalap, fsc, the manual and the modules (XML, parser combinators, Swing)."
 )
 
 

@@ -29,14 +29,15 @@ _LAYOUT = {
     "lib": "python/lib",
     "pyspark": "python/pyspark",
 }
-_RELEASE = (
-    "Spark 3.0.3 built for Hadoop 2.7.4\nBuild flags: a stand-in, made of PyPI's pyspark 3.0.3 and the jars of Hadoop 2.7.4\n"
-)
+_RELEASE = """Spark 3.0.3 built for Hadoop 2.7.4
+Build flags: a stand-in, made of PyPI's pyspark 3.0.3 and the jars of Hadoop 2.7.4
+"""
 _WHAT = (
-    "A stand-in for Apache's spark-3.0.3-bin-hadoop2.7.tgz: the Spark of PyPI's pyspark 3.0.3 with the jars of Hadoop 2.7.4 instead of 3.2.0, "
-    "in Apache's layout; without sbin/start-master.sh and its like, conf/*.template, R, YARN's shuffle jar and the examples in Scala and Java, "
-    "which PyPI's package has not."
+    "A stand-in for Apache's spark-3.0.3-bin-hadoop2.7.tgz: the Spark of PyPI's pyspark 3.0.3 with the jars of Hadoop 2.7.4 "
+    "instead of 3.2.0, in Apache's layout; without sbin/start-master.sh and its like, conf/*.template, R, YARN's shuffle jar "
+    "and the examples in Scala and Java, which PyPI's package has not."
 )
+_UNKNOWN = "Spark's jars are not those that jars.yml was written for."
 _JAR_LEVEL = 1  # jars are compressed already
 
 
@@ -46,7 +47,7 @@ def _change_hadoop(jars: Path, store: Store) -> None:
     for pattern in table["hadoop_without"]:
         found = [path for path in jars.iterdir() if fnmatch.fnmatch(path.name, pattern)]
         if not found:
-            raise failure("Spark's jars are not those of jars.yml.", _JARS.name, f"no jar is like {pattern}", "mend the list.")
+            raise failure(_UNKNOWN, _JARS.name, f"no jar is like {pattern}", "mend the list.")
         for path in found:
             path.unlink()
     for path in store.jars(table["hadoop"]).values():
