@@ -50,9 +50,11 @@ def looks(path: Path) -> list[object]:
 
 def identity(path: Path) -> str:
     """Return what the unit notes of a file when it starts: another one after each change."""
-    with contextlib.suppress(OSError):
-        return "{0.st_ino} {1}".format(seen := path.stat(), int(seen.st_mtime))
-    return ""
+    try:
+        seen = path.stat()
+    except OSError:
+        return ""
+    return f"{seen.st_ino} {int(seen.st_mtime)}"
 
 
 def right_password(wish: dict[str, str], kept: str) -> bool:
@@ -89,9 +91,9 @@ def differing(wish: dict[str, str]) -> list[str]:
 def answers(configuration: str) -> bool:
     """Say whether the port of this configuration answers as Jupyter does."""
     port = re.search(r"^c\.ServerApp\.port = (\d+)$", configuration, re.M)
-    with contextlib.suppress(OSError, ValueError):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port[1] if port else 0}/api", timeout=5) as answer:  # noqa: S310
-            return "version" in json.load(answer)
+    address = f"http://127.0.0.1:{port[1] if port else 0}/api"
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(address, timeout=5) as answer:
+        return "version" in json.load(answer)
     return False
 
 
