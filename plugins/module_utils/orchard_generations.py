@@ -48,7 +48,9 @@ class Generations:
         return {path.name: os.readlink(path) for path in (self.folder / name).iterdir() if path.is_symlink()}
 
     def _texts(self, name: str) -> dict[str, str]:
-        return {path.name: path.read_text(encoding="utf-8") for path in (self.folder / name / CONFIGURATION).iterdir()}
+        folder = self.folder / name / CONFIGURATION
+        files = (path for path in folder.rglob("*") if not path.is_dir())
+        return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
     def look(self, name: str, components: dict[str, str], files: dict[str, str], digests: bool) -> dict[str, Any]:
         """Return what is to do for the generation `name` to serve."""
@@ -78,12 +80,14 @@ class Generations:
         stage = self.folder / ("." + name + ".new")
         remove(stage)
         (stage / CONFIGURATION).mkdir(parents=True)
-        for folder in (stage, stage / CONFIGURATION):
-            folder.chmod(OPEN)
         for component, target in components.items():
             (stage / component).symlink_to(target)
         for file, text in files.items():
-            write_whole(stage / CONFIGURATION / file, text)
+            path = stage / CONFIGURATION / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text)
+        for folder in (stage, *(path for path in stage.rglob("*") if path.is_dir() and not path.is_symlink())):
+            folder.chmod(OPEN)
         os.sync()
         put_in_place(stage, self.folder / name)
 

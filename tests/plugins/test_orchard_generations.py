@@ -73,6 +73,19 @@ def test_a_fresh_host_is_looked_at_without_an_error(host: Host) -> None:
     assert host.tree() == []
 
 
+def test_configuration_may_lie_in_folders_of_its_own(host: Host) -> None:
+    plain = host.files
+    host.files = lambda version: {**plain(version), "tool/own/settings.json": version}  # type: ignore[method-assign]
+    host.provision("1")
+    conf = host.root / "current" / "conf"
+    assert (conf / "tool" / "own" / "settings.json").read_text() == "1"
+    assert not host.provision("1")["to_make"]
+    assert host.provision("2")["changes"] == ["spark: 1 → 2", "conf/orchard.env", "conf/tool/own/settings.json"]
+    (conf / "tool" / "own" / "settings.json").unlink()
+    assert host.provision("2")["drift"] == "conf/tool/own/settings.json is missing"
+    assert (conf / "tool" / "own" / "settings.json").read_text() == "2"
+
+
 def test_two_earlier_ones_stay_and_their_components_with_them(host: Host) -> None:
     for version in "12345":
         host.provision(version)

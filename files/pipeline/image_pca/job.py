@@ -37,7 +37,10 @@ WRITING_STEPS = 5
 
 
 class Job:
-    """One run. new_executor starts what maps functions over chunks: Spark, or this process."""
+    """One run. new_executor starts what maps functions over chunks: Spark, or this process.
+
+    run() is the whole way; a notebook goes it step by step.
+    """
 
     def __init__(self, settings: Settings, model: FeatureModel, new_executor: Callable[[], Any], progress: Progress) -> None:
         self.settings = settings
@@ -60,19 +63,19 @@ class Job:
             self.progress.update(len(listing.images), len(listing.images), force=True)
         with contextlib.closing(self._new_executor()) as executor:
             with self.progress.stage("features"):
-                self._features(listing, executor)
+                self.features(listing, executor)
             with self.progress.stage("pca"):
                 parts = matrix.parts_of(listing.images, self.index)
                 near = matrix.nearest(self.facts["accounting"]["rows"], self.model.features, executor)
-                fitted = self._fit(parts, near)
-                places, scores = self._scores(parts, fitted, near)
+                fitted = self.fit(parts, near)
+                places, scores = self.scores(parts, fitted, near)
             self.facts["versions"] = {**versions(), **executor.versions()}
         with self.progress.stage("writing"):
-            self._write(listing, [listing.images[place] for place in places], scores, fitted, parts)
+            self.write(listing, [listing.images[place] for place in places], scores, fitted, parts)
         return summary_of(self.settings, self.progress.seconds, fitted, self.facts, self.sink.url(self.result.prefix))
 
-    def _features(self, listing: Listing, executor: Any) -> None:
-        """Compute what the feature table lacks, and know the outcome of every listed image."""
+    def features(self, listing: Listing, executor: Any) -> None:
+        """Compute what the feature table lacks; then index, rejected and facts know the outcome of every listed image."""
         images = listing.images
         limits = self.settings.limits
         self.index = table.read_index(self.sink, self.table_prefix, limits)
@@ -130,7 +133,8 @@ class Job:
             "Nothing was published. Please report it, with the log.",
         )
 
-    def _fit(self, parts: list[matrix.Part], executor: Any) -> PcaModel:
+    def fit(self, parts: list[matrix.Part], executor: Any) -> PcaModel:
+        """The PCA of all good images; raises JobError when they are too few."""
         rows = self.facts["accounting"]["rows"]
         if rows < FEWEST_ROWS:
             raise JobError(
@@ -150,7 +154,8 @@ class Job:
             standardize=settings.standardize,
         )
 
-    def _scores(self, parts: list[matrix.Part], fitted: PcaModel, executor: Any) -> Any:
+    def scores(self, parts: list[matrix.Part], fitted: PcaModel, executor: Any) -> Any:
+        """Places of the good images in the listing, ascending, and their scores [n, k]."""
         told = functools.partial(self._tell, 0, self.facts["accounting"]["rows"])
         places, scores = matrix.scores(self.sink.spec, parts, fitted, executor, told)
         rows = self.facts["accounting"]["rows"]
@@ -158,7 +163,8 @@ class Job:
             raise self._lost(f"of the {rows} good ones {len(set(places))} are in the table and {len(scores)} have scores.")
         return places, scores
 
-    def _write(self, listing: Listing, good: list[ImageRef], scores: Any, fitted: PcaModel, parts: list[matrix.Part]) -> None:
+    def write(self, listing: Listing, good: list[ImageRef], scores: Any, fitted: PcaModel, parts: list[matrix.Part]) -> None:
+        """Write the results and the report, and last of all what makes the run visible."""
         steps: Iterator[int] = iter(range(1, WRITING_STEPS + 1))
 
         def step() -> None:
