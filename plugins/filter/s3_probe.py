@@ -23,6 +23,7 @@ RIGHTS = {
 }
 # Amazon refuses a signature whose time is off by more than 15 minutes.
 MOST_SKEW_S = 900
+IMDSV2 = "1.11.678"
 FORBIDDEN, BAD_REQUEST, MOVED = 403, 400, 301
 LINKAGE = re.compile(
     r"java\.lang\.(\w*(NoSuch(Method|Field)|NoClassDefFound|IllegalAccess|AbstractMethod|Verify|IncompatibleClassChange"
@@ -58,8 +59,8 @@ def _texts(step: Seen) -> str:
     return " | ".join(f"{name}: {message}" for name, message in step.get("chain", []))
 
 
-def _first_failed(steps: list[Seen]) -> Seen | None:
-    return next((step for step in steps if not step["ok"]), None)
+def _failed(steps: list[Seen]) -> list[Seen]:
+    return [step for step in steps if not step["ok"]]
 
 
 def _old(seen: Seen) -> bool:
@@ -133,6 +134,10 @@ def _version(jar: str) -> str:
     return found[1] if found else "(none)"
 
 
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
 def _jars(seen: Seen, step: Seen) -> Finding:
     """Say which of the jars do not go together."""
     jars, hadoop = seen["s3a"]["jars"], seen["s3a"]["hadoop"]
@@ -155,8 +160,9 @@ def _keys_of_s3a(seen: Seen) -> Finding | None:
     if boto["token"] and _old(seen):
         return "session_token", {}
     if not s3a["access_key"]:
-        imds = " Hadoop 2.7 gets none from a role where the host requires IMDSv2 (SDK 1.7.4 is older than 1.11.678)."
-        return "no_keys_s3a", {"role": imds if _old(seen) else ""}
+        sdk = _version(s3a["jars"]["sdk_v1"])
+        imds = f" Amazon's SDK {sdk} gets none from a role where the host requires IMDSv2, which is known since {IMDSV2}."
+        return "no_keys_s3a", {"role": imds if [] < _numbers(sdk) < _numbers(IMDSV2) else ""}
     if boto["from"] != "shared-credentials-file" or (s3a["same_access_key"] and s3a["same_secret"]):
         return None
     return ("wrong_secret_s3a" if s3a["same_access_key"] else "wrong_key_s3a"), {}
@@ -189,16 +195,18 @@ def _s3a(seen: Seen, step: Seen, boto_works: bool) -> Finding:
 
 def findings(seen: Seen) -> list[Finding]:
     """Return what is wrong, with all words that its sentence needs; nothing where all is well."""
-    found = []
-    boto, s3a = _first_failed(seen["boto3"]["steps"]), _first_failed(seen["s3a"]["steps"])
-    if boto:
-        case, words = _boto(seen, boto)
-        found.append((case, {**_words(seen, boto, "boto3"), **words}))
+    found: list[Finding] = []
+    boto, s3a = _failed(seen["boto3"]["steps"]), _failed(seen["s3a"]["steps"])
+    for step in boto:
+        case, words = _boto(seen, step)
+        # Each missing right is told; of anything else the first step says it all.
+        if step is boto[0] or case == found[0][0] == "right":
+            found.append((case, {**_words(seen, step, "boto3"), **words}))
     if s3a:
-        case, words = _s3a(seen, s3a, boto_works=boto is None)
+        case, words = _s3a(seen, s3a[0], boto_works=not boto)
         # S3A is refused for what boto3 has a word for: said once.
-        if boto is None or case in ("jars", "virtual_host"):
-            found.append((case, {**_words(seen, s3a, "S3A"), **words}))
+        if not boto or case in ("jars", "virtual_host"):
+            found.append((case, {**_words(seen, s3a[0], "S3A"), **words}))
     if not found and seen["s3a"].get("hadoop") and _old(seen) and not seen["s3a"]["v4_executors"]:
         found.append(("v2_signature_executors", {}))
     return found

@@ -1,7 +1,7 @@
 """Try the bucket as the job's user would: list, write, read, delete, through boto3 and S3A, each reading what the other wrote.
 
 It only looks and tells; plugins/filter/s3_probe.py judges. Standard input is this program, so its settings come as one argument,
-JSON without any secret: bucket, master, s3a (whether Spark is asked), unproven (a note to remove after success).
+JSON without any secret: bucket, master, s3a (whether Spark is asked), unproven (a note that is there until all was well).
 The last line of the output is JSON. Runs on Python 3.8 and newer.
 """
 
@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 
 Steps = List[Dict[str, Any]]
 
-ACTIONS = ("list", "write", "read", "delete")
 TIMEOUT_S = 10
 # One try each, or Hadoop goes on for minutes before it says what is wrong.
 IMPATIENT = {
@@ -89,8 +88,8 @@ def explain_boto(error: Exception) -> dict[str, Any]:
     return {"chain": chain, "code": code, "status": (response.get("ResponseMetadata") or {}).get("HTTPStatusCode", 0)}
 
 
-def connect_boto() -> tuple[Any, dict[str, Any], Any]:
-    """Return the session's client of S3, what is known of the endpoint and the keys, and the keys themselves."""
+def connect_boto() -> tuple[Any, Any, dict[str, Any], Any]:
+    """Return the session, its client of S3, what is known of the endpoint and the keys, and the keys themselves."""
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
@@ -105,11 +104,11 @@ def connect_boto() -> tuple[Any, dict[str, Any], Any]:
         "from": found.method if found else "",
         "token": bool(found and found.token),
     }
-    return client, known, found
+    return session, client, known, found
 
 
-def ask_boto(client: Any, bucket: str, keys: Keys, steps: Steps, actions: tuple[str, ...]) -> None:
-    """List, write, read back; deleting is left to the end, when S3A has read it too."""
+def ask_boto(client: Any, bucket: str, keys: Keys, steps: Steps, action: str) -> bool:
+    """List, write, read back or delete; say whether that went well."""
     key, text = keys.mine["boto3"]
 
     def read() -> None:
@@ -121,12 +120,8 @@ def ask_boto(client: Any, bucket: str, keys: Keys, steps: Steps, actions: tuple[
         "read": read,
         "delete": lambda: client.delete_object(Bucket=bucket, Key=key),
     }
-    written = False
-    for action in actions:
-        # What was not written cannot be read; deleting is tried all the same.
-        if action != "read" or written:
-            attempt(steps, action, calls[action], explain_boto)
-            written = written or (action == "write" and steps[-1]["ok"])
+    attempt(steps, action, calls[action], explain_boto)
+    return bool(steps[-1]["ok"])
 
 
 def clean(client: Any, bucket: str, keys: Keys) -> None:
@@ -225,7 +220,7 @@ def about_s3a(spark: Any, found: Any) -> dict[str, Any]:
     }
 
 
-def ask_s3a(spark: Any, bucket: str, keys: Keys, steps: Steps, from_boto: bool) -> None:
+def ask_s3a(spark: Any, bucket: str, keys: Keys, steps: Steps) -> None:
     """Connect, list, write, read back here and in a task, read what boto3 wrote, delete."""
     jvm, context = spark.sparkContext._jvm, spark.sparkContext
     root, (key, text) = f"s3a://{bucket}/", keys.mine["s3a"]
@@ -258,38 +253,41 @@ def ask_s3a(spark: Any, bucket: str, keys: Keys, steps: Steps, from_boto: bool) 
     if steps[-1]["ok"]:
         attempt(steps, "read", read, explain_java)
         attempt(steps, "read_in_task", lambda: read_in_task("s3a"), explain_java)
-    if from_boto:
-        attempt(steps, "read_others", lambda: read_in_task("boto3"), explain_java)
+    attempt(steps, "read_others", lambda: read_in_task("boto3"), explain_java)
     attempt(steps, "delete", lambda: files.delete(path(key), False), explain_java)
 
 
-def main() -> None:
-    """Ask both, and print what was seen."""
-    settings = json.loads(sys.argv[1])
+def ask(settings: dict[str, Any]) -> dict[str, Any]:
+    """Ask boto3, and S3A when boto3 is refused nothing; return all that was seen."""
     bucket, keys = settings["bucket"], Keys()
-    seen: dict[str, Any] = {"bucket": bucket, "boto3": {}, "s3a": {}}
-    boto_steps: Steps = []
-    s3a_steps: Steps = []
-    client, seen["boto3"], found = connect_boto()
-    seen["network"] = look_at_endpoint(seen["boto3"]["endpoint"])
+    session, client, about, found = connect_boto()
+    seen = {"bucket": bucket, "boto3": about, "s3a": {"steps": []}, "network": look_at_endpoint(about["endpoint"])}
+    steps: Steps = about.setdefault("steps", [])
     if not bucket:
-        import boto3  # noqa: PLC0415
-
-        attempt(boto_steps, "identity", boto3.client("sts").get_caller_identity, explain_boto)
-    elif settings["s3a"]:
-        ask_boto(client, bucket, keys, boto_steps, ACTIONS[:3])
-        spark = start_spark(settings["master"])
-        seen["s3a"] = about_s3a(spark, found)
-        ask_s3a(spark, bucket, keys, s3a_steps, from_boto=boto_steps[-1]["action"] == "read" and boto_steps[-1]["ok"])
-        ask_boto(client, bucket, keys, boto_steps, ACTIONS[3:])
+        attempt(steps, "identity", session.client("sts").get_caller_identity, explain_boto)
+        return seen
+    listed = ask_boto(client, bucket, keys, steps, "list")
+    # A missing right says nothing of the others; everything else would only be met again.
+    if settings["s3a"] and (listed or steps[0]["code"] == "AccessDenied"):
+        written = ask_boto(client, bucket, keys, steps, "write")
+        if written and ask_boto(client, bucket, keys, steps, "read") and listed:
+            spark = start_spark(settings["master"])
+            seen["s3a"].update(about_s3a(spark, found))
+            ask_s3a(spark, bucket, keys, seen["s3a"]["steps"])
+        ask_boto(client, bucket, keys, steps, "delete")
         clean(client, bucket, keys)
-    else:
-        ask_boto(client, bucket, keys, boto_steps, ACTIONS[:1])
-    seen["boto3"]["steps"], seen["s3a"]["steps"] = boto_steps, s3a_steps
-    seen["ok"] = bool(boto_steps) and all(step["ok"] for step in boto_steps + s3a_steps)
-    if seen["ok"] and settings["unproven"]:
-        with contextlib.suppress(FileNotFoundError):
-            (Path.home() / settings["unproven"]).unlink()
+    return seen
+
+
+def main() -> None:
+    """Print what was seen, and leave a note of whether it was well."""
+    settings = json.loads(sys.argv[1])
+    seen = ask(settings)
+    well = all(step["ok"] for step in seen["boto3"]["steps"] + seen["s3a"]["steps"])
+    if settings["unproven"]:
+        note = Path.home() / settings["unproven"]
+        with contextlib.suppress(OSError):
+            note.unlink() if well else note.touch(mode=0o600)
     print(json.dumps(seen))
     sys.stdout.flush()
     os._exit(0)  # a client that hangs in a thread of Java's holds nobody up
