@@ -125,8 +125,8 @@ def plan(wish: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         "cannot": cannot,
         "complete": bool(cannot) or (is_right and is_set and not gone and not stale),
         "gone": [str(file) for file in gone],
+        "line": " ".join([str(path), *swap.LINE]),
         "lines": stale,
-        "options": swap.LINE[2],
         "setting": setting,
         "tunable": tunable,
     }, faults

@@ -73,13 +73,13 @@ gone:
   description: Files of ours that are not wanted, or are not as they should be.
   type: list
   returned: looked
+line:
+  description: The file's line in fstab.
+  type: str
+  returned: looked
 lines:
   description: Files whose lines in fstab are not wanted, or are not as they should be.
   type: list
-  returned: looked
-options:
-  description: The options of the file's line in fstab.
-  type: str
   returned: looked
 setting:
   description: What the sysctl file should hold; empty if it should not be there.
@@ -194,8 +194,13 @@ def main() -> None:
             module.fail_json(msg="\n".join(["The swap file cannot be as it is asked for, and nothing was changed:", *faults]))
         module.exit_json(changed=False, **found)
     elif module.params["state"] == "gone":
-        module.exit_json(changed=go(module, [Path(each) for each in module.params["paths"]]))
-    module.exit_json(changed=switch_on(module, path, module.params["bytes"]))
+        before = "".join(f"{file}\n" for file in module.params["paths"])
+        done = go(module, [Path(file) for file in module.params["paths"]])
+        module.exit_json(changed=done, diff={"before": before, "after": ""})
+    else:
+        after = f"{path} of {module.params['bytes'] // swap.MB} MB is on\n"
+        done = switch_on(module, path, module.params["bytes"])
+        module.exit_json(changed=done, diff={"before": "" if done else after, "after": after})
 
 
 if __name__ == "__main__":
