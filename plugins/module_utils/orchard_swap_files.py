@@ -20,6 +20,7 @@ LEAST = MB
 PRIVATE = 0o600
 BLOCK = 512  # bytes, the unit of st_blocks
 SIGNATURE = b"SWAPSPACE2"
+BEYOND = 2**63 - 1  # where no file system has bytes: the kernel answers before it asks one
 HEADER = 1024  # bytes before the header's fields, left to boot sectors
 
 # The kernel writes to a swap file's blocks directly, so that they must all be there and must never move: ext4 and XFS (from
@@ -57,16 +58,15 @@ def may_swap() -> bool:
 
 
 def is_on(path: Path) -> bool:
-    """Whether the kernel swaps to the file at `path`: it then refuses to write to it, even nothing.
+    """Whether the kernel swaps to the file at `path`: asked for blocks beyond all bounds, it then says that the file is busy.
 
     /proc/swaps cannot tell: it is the kernel's, with the files of every container by paths that mean something else here.
     """
+    if not regular(path):
+        return False
+    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        return error.errno == errno.ETXTBSY
-    try:
-        os.write(handle, b"")
+        os.posix_fallocate(handle, BEYOND, BEYOND)
     except OSError as error:
         return error.errno == errno.ETXTBSY
     finally:
