@@ -1,5 +1,5 @@
 #!/bin/sh
-# Ends and removes what a lab host leaves whose systemd-nspawn was killed: clear.sh MACHINE
+# Ends and removes what a lab host leaves whose systemd-nspawn was killed: clear.sh MACHINE TREE
 # A guest with user IDs of its own outlives it (where PID 1 is systemd, the guest is a unit, and systemd ends that).
 # The kernel removes its link, but late. A systemd-nspawn from 257 on refuses to boot while the earlier one's mount is there.
 set -eu
@@ -17,6 +17,16 @@ find /sys/fs/cgroup -maxdepth 3 -path "*/orchard-lab/$1" 2>/dev/null | while rea
     rmdir "${group%/*}" 2>/dev/null || true
 done
 ip link delete dev "vb-$1" 2>/dev/null || true
+# The kernel keeps a file that it swaps to beyond the guest's end, and nobody may remove it. /proc/swaps has the path that it had
+# in the guest or outside. What a link in the tree leads to elsewhere is not the guest's.
+tree=$(realpath -e "$2" 2>/dev/null || true)
+sed -n 's/ .*//; 2,$p' /proc/swaps | while [ -n "$tree" ] && read -r path; do
+    for file in "$path" "$tree$path"; do
+        case $(realpath -e "$file" 2>/dev/null) in
+        "$tree"/*) swapoff "$file" 2>/dev/null || true ;;
+        esac
+    done
+done
 exported=/run/systemd/nspawn/unix-export/$1
 if grep -q " $exported " /proc/mounts; then
     umount "$exported"
