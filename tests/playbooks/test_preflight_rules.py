@@ -55,6 +55,7 @@ BAD_SETTINGS: dict[str, dict[str, Any]] = {
     "run_id": {"run_id": "12:30"},
     "spark_master_url": {"spark_master_url": "http://master:7077"},
     "orchard_root": {"orchard_root": "/opt"},
+    "mirror_url": {"mirror_url": "/srv/mirror"},
     "stack_overrides": {"stack_overrides": {"sparc": {"version": "3.5.1"}}},
 }
 
