@@ -99,6 +99,13 @@ def test_scores_are_scikit_learns(place: Place, number: int, dimensions: int) ->
     assert (int(model["n_samples"]), float(model["noise_variance"])) == (number, pytest.approx(theirs.noise_variance_))
 
 
+@pytest.mark.parametrize("folder", ["apple/", ""])
+def test_one_label_or_none_is_enough(place: Place, folder: str) -> None:
+    place.add({f"{folder}{number}.png": encoded(noise(number)) for number in range(9)})
+    assert place.run(components="all")["components"] == 9
+    assert {row["label"] for row in place.table("pca.csv")} == {folder.rstrip("/")}
+
+
 def test_a_feature_that_is_not_finite_rejects_its_image(place: Place) -> None:
     place.add(pictures(8))
     place.run(model=FeatureModel("bad0", (32, 32), 20, _load_bad))

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from .listing import ImageRef
 from .pca import Matrix, PcaModel
 from .publishing import Run
+from .saved_model import model_npz
 from .table import PARQUET
 
 CSV = "text/csv; charset=utf-8"
@@ -81,23 +82,6 @@ def rejected_csv(rejected: Iterable[RejectedImage]) -> bytes:
         fields = (image.key, image.label, stage, reason, str(image.size), image.etag)
         lines.append(",".join(map(_field, fields)))
     return _text(lines)
-
-
-def model_npz(model: PcaModel) -> bytes:
-    """All that projecting new images needs, under scikit-learn's names without their last underscore."""
-    output = io.BytesIO()
-    np.savez(
-        output,
-        components=model.components,
-        mean=model.mean,
-        scale=model.scale,
-        explained_variance=model.explained_variance,
-        explained_variance_ratio=model.explained_variance_ratio,
-        singular_values=model.singular_values,
-        noise_variance=np.float64(model.noise_variance),
-        n_samples=np.int64(model.n_samples),
-    )
-    return output.getvalue()
 
 
 def _pca_parquet(images: Sequence[ImageRef], scores: Matrix, names: Sequence[str]) -> bytes:
