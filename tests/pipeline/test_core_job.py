@@ -18,7 +18,8 @@ from image_pca import features, outputs
 from image_pca.errors import JobError
 from image_pca.executors import LocalExecutor
 from image_pca.features import FeatureModel
-from image_pca.job import Job, guarded
+from image_pca.guard import guarded
+from image_pca.job import Job
 from image_pca.progress import Progress
 from image_pca.settings import Settings
 from sklearn.decomposition import PCA

@@ -38,10 +38,15 @@ def write_results(
     model: PcaModel,
     rejected: Sequence[RejectedImage],
     step: Callable[[], None],
+    url: Callable[[str], str] | None = None,
 ) -> None:
-    """pca.csv, pca.parquet/, variance.csv, rejected.csv and model.npz; images [n] belong to scores [n, k]."""
+    """pca.csv, pca.parquet/, variance.csv, rejected.csv and model.npz; images [n] belong to scores [n, k].
+
+    url: of a key, where pca.csv is to have the first notebook's columns.
+    """
     names = [f"pc_{number + 1}" for number in range(scores.shape[1])]
-    run.write("pca.csv", pca_csv(images, scores, names), CSV)
+    table = notebook_csv(images, scores, url) if url else pca_csv(images, scores, names)
+    run.write("pca.csv", table, CSV)
     step()
     for part, start in enumerate(range(0, len(images), ROWS_A_PART)):
         some = slice(start, start + ROWS_A_PART)
@@ -58,6 +63,15 @@ def pca_csv(images: Sequence[ImageRef], scores: Matrix, names: Sequence[str]) ->
     lines = [",".join(["key", "label", *names])]
     for image, values in zip(images, scores.tolist()):
         lines.append(",".join([_field(image.key), _field(image.label), *map(repr, values)]))
+    return _text(lines)
+
+
+def notebook_csv(images: Sequence[ImageRef], scores: Matrix, url: Callable[[str], str]) -> bytes:
+    """path, label and pca: all scores as one text that is a list in JSON, in Python and to Spark."""
+    lines = ["path,label,pca"]
+    for image, values in zip(images, scores.tolist()):
+        vector = "[" + ",".join(map(repr, values)) + "]"
+        lines.append(",".join(map(_field, (url(image.key), image.label, vector))))
     return _text(lines)
 
 
