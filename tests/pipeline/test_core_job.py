@@ -18,7 +18,8 @@ from image_pca import features, outputs
 from image_pca.errors import JobError
 from image_pca.executors import LocalExecutor
 from image_pca.features import FeatureModel
-from image_pca.job import Job, guarded
+from image_pca.guard import guarded
+from image_pca.job import Job
 from image_pca.progress import Progress
 from image_pca.settings import Settings
 from sklearn.decomposition import PCA
@@ -97,6 +98,13 @@ def test_scores_are_scikit_learns(place: Place, number: int, dimensions: int) ->
     again = ((exact - model["mean"]) / model["scale"]) @ model["components"].T
     assert np.abs(again - ours).max() < 1e-9
     assert (int(model["n_samples"]), float(model["noise_variance"])) == (number, pytest.approx(theirs.noise_variance_))
+
+
+@pytest.mark.parametrize("folder", ["apple/", ""])
+def test_one_label_or_none_is_enough(place: Place, folder: str) -> None:
+    place.add({f"{folder}{number}.png": encoded(noise(number)) for number in range(9)})
+    assert place.run(components="all")["components"] == 9
+    assert {row["label"] for row in place.table("pca.csv")} == {folder.rstrip("/")}
 
 
 def test_a_feature_that_is_not_finite_rejects_its_image(place: Place) -> None:

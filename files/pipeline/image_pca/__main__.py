@@ -10,7 +10,7 @@ from typing import Any
 from .errors import JobError
 from .executors import LocalExecutor
 from .progress import Progress
-from .settings import ENGINES, Settings
+from .settings import ENGINES, PRESETS, Settings
 
 EPILOG = """
 A model is prepared once, from a weights file or (for trying things out) with random weights:
@@ -38,8 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     except JobError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    from .guard import guarded  # noqa: PLC0415
     from .installed import prepared_model  # noqa: PLC0415  (--help needs neither numpy nor an engine)
-    from .job import Job, guarded  # noqa: PLC0415
+    from .job import Job  # noqa: PLC0415
 
     def body() -> dict[str, Any]:
         return Job(settings, prepared_model(settings), LocalExecutor, progress).run()
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model-dir", metavar="DIR", help="a prepared model (see below)")
     parser.add_argument("--components", metavar="K", help="a count, a share of variance such as 0.95, or all (50)")
     parser.add_argument("--standardize", action="store_true", default=None, help="divide features by their deviation")
+    parser.add_argument("--preset", choices=PRESETS, help="ResNet50 unpooled, standardised, k = 7 and its CSV columns, in one")
     parser.add_argument("--inference-engine", choices=ENGINES, help="what computes the features (auto)")
     parser.add_argument("--run-id", metavar="NAME", help="name of the run (the time in UTC, and four random digits)")
     parser.add_argument("--max-pixels", metavar="N", help="larger pictures are rejected (100,000,000)")

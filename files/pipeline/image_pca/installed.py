@@ -7,8 +7,9 @@ import platform
 from importlib import metadata
 
 from . import models
+from .errors import SettingsError
 from .features import FeatureModel
-from .settings import Settings
+from .settings import PRESET_MODELS, Settings
 
 DISTRIBUTIONS = ("numpy", "pillow", "pyarrow", "boto3", "openvino", "tensorflow-cpu")
 
@@ -16,6 +17,15 @@ DISTRIBUTIONS = ("numpy", "pillow", "pyarrow", "boto3", "openvino", "tensorflow-
 def prepared_model(settings: Settings) -> FeatureModel:
     """The model in settings.model_dir with the engine that all tasks will use; raises JobError."""
     description = models.describe(settings.model_dir)
+    name, pooling = PRESET_MODELS.get(settings.preset, (description["name"], description["pooling"]))
+    if (description["name"], description["pooling"]) != (name, pooling):
+        raise SettingsError(
+            "preset",
+            settings.preset,
+            f"It needs {name} with pooling {pooling}; {settings.model_dir} has "
+            f"{description['name']} with pooling {description['pooling']}.",
+            f"Provision with preset={settings.preset}, or prepare that model and name its folder.",
+        )
     engine = models.resolve_engine(settings.inference_engine, settings.model_dir)
     height, width = description["input_size"]
     return FeatureModel(

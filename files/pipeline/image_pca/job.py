@@ -14,24 +14,23 @@ if not __package__:  # spark-submit starts this file by its path, which makes no
 import argparse
 import contextlib
 import functools
-import platform
 import signal
-import traceback
 from typing import Any, Callable, Iterator, Sequence
 
-from . import matrix, outputs, publishing, table
+from . import compaction, matrix, outputs, projection, publishing, table
 from .errors import JobError
 from .executors import SparkExecutor, Tick
 from .features import Done, FeatureModel, Work, compute
+from .guard import guarded
 from .installed import prepared_model, versions
 from .listing import ImageRef, Listing, list_images
 from .outputs import RejectedImage
 from .pca import FEWEST_ROWS, PcaModel
-from .plan import Chunk, count, plan
+from .plan import Chunk, chunk_size, count, plan
 from .progress import Progress
 from .settings import Location, Settings
 from .storage import Storage, StorageSpec, open_storage
-from .summary import manifest_of, reasons, report_page, summary_of
+from .summary import manifest_of, reasons, report_page, summary_of, too_many_rejected
 
 WRITING_STEPS = 5
 
@@ -53,11 +52,13 @@ class Job:
         self.index: table.Index = {}
         self.rejected: list[RejectedImage] = []
         self.facts: dict[str, Any] = {}
+        self.saved: PcaModel | None = None
         self._new_executor = new_executor
 
     def run(self) -> dict[str, Any]:
         """The whole way; returns the summary. Raises JobError, and then no reader sees anything of the run."""
         with self.progress.stage("listing"):
+            self.saved = self._saved_model()
             listing = list_images(self.source, self.settings.source)
             self.result.refuse_if_complete()
             self.progress.update(len(listing.images), len(listing.images), force=True)
@@ -71,8 +72,12 @@ class Job:
                 places, scores = self.scores(parts, fitted, near)
             self.facts["versions"] = {**versions(), **executor.versions()}
         with self.progress.stage("writing"):
-            self.write(listing, [listing.images[place] for place in places], scores, fitted, parts)
+            self.write(listing, [listing.images[place] for place in places], scores, fitted)
         return summary_of(self.settings, self.progress.seconds, fitted, self.facts, self.sink.url(self.result.prefix))
+
+    def _saved_model(self) -> PcaModel | None:
+        onto = self.settings.project_onto
+        return projection.model_of_run(self.sink, f"{self.settings.sink.prefix}runs/", onto, self.model) if onto else None
 
     def features(self, listing: Listing, executor: Any) -> None:
         """Compute what the feature table lacks; then index, rejected and facts know the outcome of every listed image."""
@@ -98,6 +103,11 @@ class Job:
         if rows + len(self.rejected) != len(images):
             raise self._lost(f"{rows} are rows and {len(self.rejected)} are rejected.")
         told(len(images) - reused, force=True)
+        small = compaction.small_objects(images, self.index, chunk_size(len(images), self.settings.chunk_images))
+        near = matrix.nearest(sum(len(source.rows) for group in small for source in group), self.model.features, executor)
+        for object_key, rows_there in compaction.compact(self.sink.spec, self.table_prefix, small, near):
+            table.add_places(self.index, object_key, rows_there, limits)
+        self.facts["compacted"] = sum(len(group) for group in small)
 
     def _computation(self, threads: int) -> Callable[[Tick, Chunk], Done]:
         work = Work(
@@ -134,17 +144,20 @@ class Job:
         )
 
     def fit(self, parts: list[matrix.Part], executor: Any) -> PcaModel:
-        """The PCA of all good images; raises JobError when they are too few."""
-        rows = self.facts["accounting"]["rows"]
-        if rows < FEWEST_ROWS:
+        """The PCA of all good images, or the saved model; raises JobError when they are too few."""
+        rows, settings = self.facts["accounting"]["rows"], self.settings
+        fewest = FEWEST_ROWS if self.saved is None else 1
+        if rows < fewest:
             raise JobError(
                 "There are too few images for a PCA",
                 self.settings.images,
-                f"{rows} of {self.facts['accounting']['listed']} can be used, and a PCA needs {FEWEST_ROWS}. "
-                + reasons(self.rejected),
+                f"{rows} of {self.facts['accounting']['listed']} can be used, and it needs {fewest}. " + reasons(self.rejected),
                 "Upload more pictures, or repair these.",
             )
-        settings = self.settings
+        if len(self.rejected) > settings.max_rejected * self.facts["accounting"]["listed"]:
+            raise too_many_rejected(settings, self.rejected, self.facts["accounting"]["listed"])
+        if self.saved is not None:
+            return self.saved
         return matrix.fit(
             self.sink.spec,
             parts,
@@ -163,14 +176,15 @@ class Job:
             raise self._lost(f"of the {rows} good ones {len(set(places))} are in the table and {len(scores)} have scores.")
         return places, scores
 
-    def write(self, listing: Listing, good: list[ImageRef], scores: Any, fitted: PcaModel, parts: list[matrix.Part]) -> None:
+    def write(self, listing: Listing, good: list[ImageRef], scores: Any, fitted: PcaModel) -> None:
         """Write the results and the report, and last of all what makes the run visible."""
         steps: Iterator[int] = iter(range(1, WRITING_STEPS + 1))
 
         def step() -> None:
             self.progress.update(next(steps), WRITING_STEPS, force=True)
 
-        outputs.write_results(self.result, good, scores, model=fitted, rejected=self.rejected, step=step)
+        url = self.source.url if self.settings.preset == "first-notebook" else None
+        outputs.write_results(self.result, good, scores, model=fitted, rejected=self.rejected, step=step, url=url)
         page = report_page(
             self.settings,
             self.model,
@@ -189,43 +203,12 @@ class Job:
             self.model,
             seconds=self.progress.seconds,
             listing=listing,
-            parts=parts,
+            objects=table.objects_of(listing.images, self.index),
             fitted=fitted,
             facts=self.facts,
         )
         self.result.publish(manifest)
         step()
-
-
-def guarded(body: Callable[[], dict[str, Any]], progress: Progress) -> int:
-    """Run body; whatever goes wrong becomes one message and the last event. Returns the exit code."""
-    try:
-        summary = body()
-    except JobError as error:
-        failure = error
-    except KeyboardInterrupt:
-        failure = JobError("The run was interrupted", platform.node(), "Someone stopped it.", "Run it again to go on.")
-    except MemoryError:
-        failure = JobError(
-            "The host is out of memory",
-            platform.node(),
-            "The driver could not get more.",
-            "Use a host with more memory, or fewer images a run.",
-        )
-    except Exception as error:
-        traceback.print_exc()
-        failure = JobError(
-            "The job failed in a way that nobody foresaw",
-            platform.node(),
-            f"{type(error).__name__}: {error}.",
-            "Please report it, with the log.",
-        )
-    else:
-        progress.done(summary)
-        return 0
-    progress.failed(failure)
-    print(f"\nerror: {failure}", file=sys.stderr)
-    return 1
 
 
 def main(argv: list[str] | None = None) -> int:

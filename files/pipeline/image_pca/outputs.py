@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from .listing import ImageRef
 from .pca import Matrix, PcaModel
 from .publishing import Run
+from .saved_model import model_npz
 from .table import PARQUET
 
 CSV = "text/csv; charset=utf-8"
@@ -37,10 +38,15 @@ def write_results(
     model: PcaModel,
     rejected: Sequence[RejectedImage],
     step: Callable[[], None],
+    url: Callable[[str], str] | None = None,
 ) -> None:
-    """pca.csv, pca.parquet/, variance.csv, rejected.csv and model.npz; images [n] belong to scores [n, k]."""
+    """pca.csv, pca.parquet/, variance.csv, rejected.csv and model.npz; images [n] belong to scores [n, k].
+
+    url: of a key, where pca.csv is to have the first notebook's columns.
+    """
     names = [f"pc_{number + 1}" for number in range(scores.shape[1])]
-    run.write("pca.csv", pca_csv(images, scores, names), CSV)
+    table = notebook_csv(images, scores, url) if url else pca_csv(images, scores, names)
+    run.write("pca.csv", table, CSV)
     step()
     for part, start in enumerate(range(0, len(images), ROWS_A_PART)):
         some = slice(start, start + ROWS_A_PART)
@@ -57,6 +63,15 @@ def pca_csv(images: Sequence[ImageRef], scores: Matrix, names: Sequence[str]) ->
     lines = [",".join(["key", "label", *names])]
     for image, values in zip(images, scores.tolist()):
         lines.append(",".join([_field(image.key), _field(image.label), *map(repr, values)]))
+    return _text(lines)
+
+
+def notebook_csv(images: Sequence[ImageRef], scores: Matrix, url: Callable[[str], str]) -> bytes:
+    """path, label and pca: all scores as one text that is a list in JSON, in Python and to Spark."""
+    lines = ["path,label,pca"]
+    for image, values in zip(images, scores.tolist()):
+        vector = "[" + ",".join(map(repr, values)) + "]"
+        lines.append(",".join(map(_field, (url(image.key), image.label, vector))))
     return _text(lines)
 
 
@@ -81,23 +96,6 @@ def rejected_csv(rejected: Iterable[RejectedImage]) -> bytes:
         fields = (image.key, image.label, stage, reason, str(image.size), image.etag)
         lines.append(",".join(map(_field, fields)))
     return _text(lines)
-
-
-def model_npz(model: PcaModel) -> bytes:
-    """All that projecting new images needs, under scikit-learn's names without their last underscore."""
-    output = io.BytesIO()
-    np.savez(
-        output,
-        components=model.components,
-        mean=model.mean,
-        scale=model.scale,
-        explained_variance=model.explained_variance,
-        explained_variance_ratio=model.explained_variance_ratio,
-        singular_values=model.singular_values,
-        noise_variance=np.float64(model.noise_variance),
-        n_samples=np.int64(model.n_samples),
-    )
-    return output.getvalue()
 
 
 def _pca_parquet(images: Sequence[ImageRef], scores: Matrix, names: Sequence[str]) -> bytes:

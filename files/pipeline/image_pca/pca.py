@@ -8,7 +8,7 @@ the same rows in the same chunks give the same bits on the same kind of processo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterable
+from typing import Any, Iterable, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from .errors import JobError
 from .settings import Components
 
 Matrix = npt.NDArray[np.float64]
+Place = Tuple[Matrix, Matrix, Matrix]  # mean, rest and scale of the columns
 
 BLAS_THREADS = 1
 GRAM_COLUMNS = 4096
@@ -26,17 +27,21 @@ FEWEST_ROWS = 2
 
 @dataclass(frozen=True)
 class Moments:
-    """Of n rows: mean [d] and scatter [d, d], the sum of the outer products of the centred rows."""
+    """Of n rows: mean [d] and scatter [d, d], the sum of the outer products of the centred rows.
+
+    rest [d] is what float64 has no room for in the mean: both together know it twice as well.
+    """
 
     rows: int
     mean: Matrix
+    rest: Matrix
     scatter: Matrix
 
 
 @dataclass(frozen=True)
 class PcaModel:
     """components [k, d]; mean, scale [d]; explained_variance (n - 1 degrees), its ratio of the total and
-    singular_values [k]; noise_variance: the mean variance of the components left out."""
+    singular_values [k]; noise_variance: the mean variance of the components left out; rest [d] as in Moments."""
 
     components: Matrix
     mean: Matrix
@@ -46,15 +51,14 @@ class PcaModel:
     singular_values: Matrix
     noise_variance: float
     n_samples: int
+    rest: Matrix
 
 
 def moments_of(rows: npt.NDArray[Any]) -> Moments:
     """Moments of rows [n, d] about their own mean, so that no common offset costs digits."""
     with threadpool_limits(BLAS_THREADS):
-        exact = _finite(rows)
-        mean = exact.mean(axis=0)
-        exact = exact - mean
-        return Moments(len(exact), mean, exact.T @ exact)
+        exact, mean, rest = _centred(_finite(rows))
+        return Moments(len(exact), mean, rest, exact.T @ exact)
 
 
 def merge(parts: Iterable[Moments]) -> Moments | None:
@@ -65,10 +69,11 @@ def merge(parts: Iterable[Moments]) -> Moments | None:
             total = part
             continue
         rows = total.rows + part.rows
-        step = part.mean - total.mean
+        step = (part.mean - total.mean) + (part.rest - total.rest)
         scatter = total.scatter + part.scatter
         scatter += np.outer(step, step) * (total.rows * part.rows / rows)
-        total = Moments(rows, total.mean + step * (part.rows / rows), scatter)
+        mean, lost = _sum(total.mean, step * (part.rows / rows))
+        total = Moments(rows, mean, total.rest + lost, scatter)
     return total
 
 
@@ -82,7 +87,8 @@ def fit_moments(moments: Moments, components: Components, standardize: bool = Fa
         values, vectors = np.linalg.eigh(covariance)
     variances = np.maximum(values[::-1], 0.0)
     kept = _how_many(variances, min(rows, columns), components)
-    return _model(vectors[:, ::-1][:, :kept].T, moments.mean, scale, variances[: min(rows, columns)], rows)
+    place = moments.mean, moments.rest, scale
+    return _model(vectors[:, ::-1][:, :kept].T, place, variances[: min(rows, columns)], rows)
 
 
 def fit_rows(features: npt.NDArray[Any], components: Components, standardize: bool = False) -> PcaModel:
@@ -90,23 +96,24 @@ def fit_rows(features: npt.NDArray[Any], components: Components, standardize: bo
     rows, columns = features.shape
     _check_count(rows, columns, components)
     with threadpool_limits(BLAS_THREADS):
-        mean, scale, gram = _gram(features, standardize)
+        (mean, rest, scale), gram = _gram(features, standardize)
         values, vectors = np.linalg.eigh(gram)
         variances = np.maximum(values[::-1], 0.0)[: min(rows, columns)] / (rows - 1)
         kept = _how_many(variances, min(rows, columns), components)
         left = vectors[:, ::-1][:, :kept]
         right = np.empty((columns, kept))
-        for start, block in _blocks(features, mean, scale):
-            right[start : start + block.shape[1]] = block.T @ left
+        for start in range(0, columns, GRAM_COLUMNS):
+            part = slice(start, start + GRAM_COLUMNS)
+            right[part] = _placed(features[:, part], (mean[part], rest[part], scale[part])).T @ left
         # Orthonormal whatever the rank: where a singular value is zero, QR completes the basis.
         basis, _ = np.linalg.qr(right)
-    return _model(basis.T, mean, scale, variances, rows)
+    return _model(basis.T, (mean, rest, scale), variances, rows)
 
 
 def transform(model: PcaModel, features: npt.NDArray[Any]) -> Matrix:
     """Scores [n, k] of rows [n, d]: centred (and scaled), then projected."""
     with threadpool_limits(BLAS_THREADS):
-        scores: Matrix = ((_finite(features) - model.mean) / model.scale) @ model.components.T
+        scores: Matrix = _placed(_finite(features), (model.mean, model.rest, model.scale)) @ model.components.T
     return scores
 
 
@@ -115,27 +122,44 @@ def largest_possible(rows: int, columns: int) -> int:
     return min(rows, columns)
 
 
-def _gram(features: npt.NDArray[Any], standardize: bool) -> tuple[Matrix, Matrix, Matrix]:
+def _gram(features: npt.NDArray[Any], standardize: bool) -> tuple[Place, Matrix]:
     rows, columns = features.shape
-    mean, scale, gram = np.empty(columns), np.ones(columns), np.zeros((rows, rows))
+    mean, rest, scale, gram = np.empty(columns), np.empty(columns), np.ones(columns), np.zeros((rows, rows))
     for start in range(0, columns, GRAM_COLUMNS):
         part = slice(start, start + GRAM_COLUMNS)
-        exact = _finite(features[:, part])
-        mean[part] = exact.mean(axis=0)
-        exact = exact - mean[part]
+        exact, mean[part], rest[part] = _centred(_finite(features[:, part]))
         scale[part] = _scale((exact**2).sum(axis=0) / rows, mean[part], rows, standardize)
         exact /= scale[part]
         gram += exact @ exact.T
-    return mean, scale, gram
+    return (mean, rest, scale), gram
 
 
-def _blocks(features: npt.NDArray[Any], mean: Matrix, scale: Matrix) -> Iterable[tuple[int, Matrix]]:
-    for start in range(0, features.shape[1], GRAM_COLUMNS):
-        part = slice(start, start + GRAM_COLUMNS)
-        yield start, (features[:, part].astype(np.float64) - mean[part]) / scale[part]
+def _placed(features: npt.NDArray[Any], place: Place) -> Matrix:
+    """Rows as the model sees them: centred and scaled."""
+    mean, rest, scale = place
+    placed: Matrix = features.astype(np.float64) - mean
+    placed -= rest
+    placed /= scale
+    return placed
 
 
-def _model(components: Matrix, mean: Matrix, scale: Matrix, variances: Matrix, rows: int) -> PcaModel:
+def _centred(exact: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """Rows about their mean, the mean, and its rest: centred twice, since a mean far from zero is not exact itself."""
+    mean = exact.mean(axis=0)
+    exact = exact - mean
+    rest = exact.mean(axis=0)
+    exact -= rest
+    return exact, mean, rest
+
+
+def _sum(one: Matrix, other: Matrix) -> tuple[Matrix, Matrix]:
+    """one + other, and what rounding takes from it (Knuth 1969)."""
+    total = one + other
+    share = total - one
+    return total, (one - (total - share)) + (other - share)
+
+
+def _model(components: Matrix, place: Place, variances: Matrix, rows: int) -> PcaModel:
     kept = len(components)
     largest = components[np.arange(kept), np.abs(components).argmax(axis=1)]
     components = np.ascontiguousarray(components * np.where(largest < 0, -1.0, 1.0)[:, np.newaxis])
@@ -143,7 +167,8 @@ def _model(components: Matrix, mean: Matrix, scale: Matrix, variances: Matrix, r
     ratio = variances[:kept] / total if total > 0 else np.zeros(kept)
     noise = float(variances[kept:].mean()) if len(variances) > kept else 0.0
     singular = np.sqrt(variances[:kept] * (rows - 1))
-    return PcaModel(components, mean, scale, variances[:kept].copy(), ratio, singular, noise, rows)
+    mean, rest, scale = place
+    return PcaModel(components, mean, scale, variances[:kept].copy(), ratio, singular, noise, rows, rest)
 
 
 def _scale(variance: Matrix, mean: Matrix, rows: int, standardize: bool) -> Matrix:

@@ -18,6 +18,9 @@ Components = Union[int, float, str]
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 ENGINES = ("auto", "openvino", "tensorflow")
+# What one setting stands for: values of other settings, and the model (name, pooling) that must be prepared.
+PRESETS: dict[str, dict[str, Any]] = {"first-notebook": {"standardize": True, "components": 7}}
+PRESET_MODELS = {"first-notebook": ("ResNet50", "none")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +54,10 @@ class Settings:
     folder. components: how many (int), a share of the variance (0 < x < 1), or "all".
     chunk_images: images in an object of the feature table, 0 for a size that suits their number.
     max_pixels, max_bytes: a larger image is rejected by name. thumbnails: how many the report may hold.
-    work_dir: where progress.jsonl goes ("" for none).
+    work_dir: where progress.jsonl goes ("" for none). preset: "first-notebook" stands for ResNet50 unpooled,
+    standardised, 7 components, and a pca.csv with the columns path, label, pca. What is set beside it wins.
+    project_onto: an earlier run's name; its model gives the scores, and components and standardize do not matter.
+    max_rejected: the share of the listed images above which rejections fail the run.
     """
 
     images: str
@@ -69,6 +75,9 @@ class Settings:
     thumbnails: int = 300
     work_dir: str = ""
     title: str = ""
+    preset: str = ""
+    project_onto: str = ""
+    max_rejected: float = 0.5
 
     @classmethod
     def from_file(cls, path: str | Path) -> Settings:
@@ -100,11 +109,13 @@ class Settings:
             if not values.get(name):
                 raise SettingsError(name, values.get(name, ""), "It is needed and missing.", "Set it.")
         checked: dict[str, Any] = {}
-        for name, value in values.items():
+        for name, value in {**PRESETS.get(str(values.get("preset")), {}), **values}.items():
             if name == "components":
                 checked[name] = parse_components(value)
             elif name == "standardize":
                 checked[name] = _boolean(name, value)
+            elif name == "max_rejected":
+                checked[name] = _share(name, value)
             elif name in ("chunk_images", "max_pixels", "max_bytes", "thumbnails"):
                 checked[name] = _count(name, value)
             else:
@@ -147,6 +158,10 @@ class Settings:
             raise SettingsError(
                 "inference_engine", self.inference_engine, "There is no such engine.", f"Use one of {', '.join(ENGINES)}."
             )
+        if self.project_onto and not RUN_ID.fullmatch(self.project_onto):
+            raise SettingsError("project_onto", self.project_onto, "It is no run's name.", "Name one as it stands under runs/.")
+        if self.preset and self.preset not in PRESETS:
+            raise SettingsError("preset", self.preset, "There is no such preset.", f"Use one of {', '.join(PRESETS)}, or none.")
         if self.endpoint_url and not re.match(r"https?://[^/\s]+", self.endpoint_url):
             raise SettingsError(
                 "endpoint_url", self.endpoint_url, "It is not a URL.", 'Use http://host:port, or "" for AWS itself.'
@@ -223,4 +238,14 @@ def _count(name: str, value: Any) -> int:
         number = -1
     if number < 0 or (number == 0 and name.startswith("max_")):
         raise SettingsError(name, value, "It is not a count.", "Use a whole number.")
+    return number
+
+
+def _share(name: str, value: Any) -> float:
+    try:
+        number = -1.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise SettingsError(name, value, "It is no share.", "Use a number from 0 (none) to 1 (any), such as 0.05.")
     return number

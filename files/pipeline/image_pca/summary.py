@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from . import report
@@ -11,8 +13,7 @@ from .errors import JobError, Rejected
 from .features import FeatureModel
 from .images import thumbnail
 from .listing import ImageRef, Listing
-from .matrix import Part
-from .outputs import RejectedImage
+from .outputs import RejectedImage, rejected_csv
 from .pca import Matrix, PcaModel
 from .settings import Settings
 from .storage import Storage
@@ -87,7 +88,7 @@ def manifest_of(
     *,
     seconds: Mapping[str, float],
     listing: Listing,
-    parts: Sequence[Part],
+    objects: Mapping[str, int],
     fitted: PcaModel,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -100,8 +101,9 @@ def manifest_of(
         "accounting": {**facts["accounting"], "folder_markers": listing.markers},
         "reused": facts["reused"],
         "computed": facts["computed"],
+        "compacted": facts["compacted"],
         "pca": {
-            "method": "n x n" if fitted.n_samples < len(fitted.mean) else "covariance",
+            "method": _method(settings, fitted),
             "components": len(fitted.components),
             "largest_possible": min(fitted.n_samples, len(fitted.mean)),
             "variance_explained": float(fitted.explained_variance_ratio.sum()),
@@ -109,8 +111,14 @@ def manifest_of(
         "versions": facts["versions"],
         "settings": settings.as_dict(),
         "seconds": dict(seconds),
-        "feature_objects": [{"key": part.object_key, "rows": len(part.rows)} for part in parts],
+        "feature_objects": [{"key": key, "rows": rows} for key, rows in objects.items()],
     }
+
+
+def _method(settings: Settings, fitted: PcaModel) -> str:
+    if settings.project_onto:
+        return f"projection onto {settings.project_onto}"
+    return "n x n" if fitted.n_samples < len(fitted.mean) else "covariance"
 
 
 def summary_of(
@@ -134,3 +142,20 @@ def reasons(rejected: Sequence[RejectedImage], most: int = 3) -> str:
     shown: list[str] = [f"{item.image.key}: {item.reason}" for item in rejected[:most]]
     more = len(rejected) - len(shown)
     return " ".join(shown) + (f" And {more} more." if more > 0 else "")
+
+
+def too_many_rejected(settings: Settings, rejected: Sequence[RejectedImage], listed: int) -> JobError:
+    """What a run says that rejects more than max_rejected allows; all of them are in rejected.csv of its work folder."""
+    whole = ""
+    if settings.work_dir:
+        path = Path(settings.work_dir) / "rejected.csv"
+        with contextlib.suppress(OSError):
+            path.write_bytes(rejected_csv(rejected))
+            whole = f" All of them: {path}."
+    return JobError(
+        "Too many images were rejected",
+        settings.images,
+        f"{len(rejected):,} of {listed:,} images, and max_rejected = {settings.max_rejected:g} allows "
+        f"{int(settings.max_rejected * listed):,}. {reasons(rejected)}",
+        f"Repair these images or take them away, or raise max_rejected; what was computed is kept.{whole}",
+    )

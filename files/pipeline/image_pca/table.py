@@ -61,13 +61,14 @@ class Outcome(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the table holds an image: object and row. stage, reason and limit as those of Outcome."""
+    """Where the table holds an image: object and row; stage, reason and limit as those of Outcome. of: that object's rows."""
 
     object_key: str
     row: int
     stage: str | None
     reason: str | None
     limit: str | None
+    of: int
 
 
 Index = Dict[Tuple[str, str], Place]
@@ -121,7 +122,7 @@ def read_index(storage: Storage, prefix: str, limits: AbstractSet[str]) -> Index
     """What the table holds: places by (key, etag). Refusals under other limits than these do not count.
 
     Where the same image is there twice, a refusal under one of the limits counts, so that equal runs
-    end alike; otherwise the object that sorts first.
+    end alike; otherwise the largest object, and the one that sorts first of equal ones.
     """
     objects = [info for info in storage.list(prefix) if info.key.endswith(".parquet")]
     index: Index = {}
@@ -137,8 +138,23 @@ def add_places(index: Index, object_key: str, rows: Sequence[Outcome], limits: A
         if limit is not None and limit not in limits:
             continue
         known = index.get((key, etag))
-        if known is None or (limit is None, object_key) < (known.limit is None, known.object_key):
-            index[key, etag] = Place(object_key, number, stage, reason, limit)
+        place = Place(object_key, number, stage, reason, limit, len(rows))
+        if known is None or _rank(place) < _rank(known):
+            index[key, etag] = place
+
+
+def _rank(place: Place) -> tuple[bool, int, str]:
+    return place.limit is None, -place.of, place.object_key
+
+
+def objects_of(images: Sequence[ImageRef], index: Index) -> dict[str, int]:
+    """The objects that these images' outcomes lie in, and how many of their rows are good ones of these images."""
+    found: dict[str, int] = {}
+    for image in images:
+        place = index.get((image.key, image.etag))
+        if place is not None:
+            found[place.object_key] = found.get(place.object_key, 0) + (place.stage is None)
+    return found
 
 
 def read_outcomes(storage: Storage, object_key: str, size: int = 0) -> list[Outcome]:
@@ -175,6 +191,23 @@ def read_features(storage: Storage, object_key: str, rows: Sequence[int]) -> npt
     matrix = values.reshape(int(good.sum()), -1)
     chosen: npt.NDArray[np.float32] = matrix[np.cumsum(good)[list(rows)] - 1]
     return chosen
+
+
+def read_rows(storage: Storage, object_key: str, rows: Sequence[int]) -> list[Row]:
+    """These rows of one object, whole."""
+    try:
+        table = pq.read_table(pa.BufferReader(storage.read(object_key)))
+        columns = {name: table.column(name).to_pylist() for name in SCHEMA.names if name not in ("features", "limit")}
+        limits = table.column("limit").to_pylist() if "limit" in table.column_names else [None] * table.num_rows
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise _damaged(storage, object_key, error) from error
+    good = [row for row in rows if columns["stage"][row] is None]
+    vectors = dict(zip(good, read_features(storage, object_key, good))) if good else {}
+    found = []
+    for row in rows:
+        image = ImageRef(*(columns[name][row] for name in ImageRef._fields))
+        found.append(Row(image, vectors.get(row), columns["stage"][row], columns["reason"][row], limits[row]))
+    return found
 
 
 def _damaged(storage: Storage, key: str, error: Exception) -> JobError:
