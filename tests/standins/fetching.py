@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -100,13 +101,12 @@ class Store:
 def _mirror() -> str:
     """Return the address of the Debian mirror that this machine's apt uses."""
     release = run("The name of this release", ["sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME"], "").strip()
-    form = ["--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"]
-    lines = run("apt's sources", ["apt-get", "indextargets", *form], "this needs Debian.").split("\n")
-    found = [line.split()[1] for line in lines if line.startswith(f"{release} ")]
+    lines = run("apt's sources", ["apt-get", "--print-uris", "update"], "this needs Debian.")
+    found = re.search(rf"^'(\S+?)/*/dists/{release}/InRelease'", lines, re.MULTILINE)
     if not found:
         why = f"apt's sources on this machine name no Debian mirror for {release}"
-        raise failure("Java 8 cannot be fetched.", "/etc/apt", why, "run it on Debian 12 or 13, and apt-get update before.")
-    return found[0]
+        raise failure("Java 8 cannot be fetched.", "/etc/apt", why, "run it on Debian 12 or 13.")
+    return found.group(1)
 
 
 def _from_debian(scratch: Path, suite: str, packages: list[str]) -> list[Path]:

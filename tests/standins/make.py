@@ -65,7 +65,7 @@ def make(folder: Path, url: str, names: list[str]) -> Manifest:
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for leftover in [*folder.glob(f"{LEFTOVER}*"), *folder.glob(f".downloads/{LEFTOVER}*")]:
-            shutil.rmtree(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)  # what the killed run started may still write there
         manifest = Manifest(folder)
         for stand_in in ALL:
             if names and stand_in.name not in names:
