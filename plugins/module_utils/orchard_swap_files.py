@@ -16,7 +16,6 @@ LINE = ["none", "swap", f"sw,nofail,{MARK}", "0", "0"]
 MB = 1024**2
 GB = 1024**3
 UNITS = {"M": MB, "G": GB, "T": 1024 * GB}
-LEAST = MB
 PRIVATE = 0o600
 BLOCK = 512  # bytes, the unit of st_blocks
 SIGNATURE = b"SWAPSPACE2"
@@ -158,7 +157,7 @@ def disk_bytes(path: Path) -> int:
 
 def beside(path: Path) -> Path:
     """Return where the swap file for `path` is made before it gets that name."""
-    return path.with_name(path.name + ".new")
+    return path.with_name(f".{path.name}.orchard-new")
 
 
 def writable_by_others(folder: Path) -> Path | None:

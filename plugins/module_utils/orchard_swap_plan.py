@@ -10,6 +10,7 @@ from typing import Any, Mapping
 from ansible.module_utils import orchard_swap_files as swap
 
 SWAPPINESS = Path("/proc/sys/vm/swappiness")
+MOST_SWAPPINESS = 200
 FSTAB = Path("/etc/fstab")
 CONTAINER = Path("/run/systemd/container")
 
@@ -105,6 +106,8 @@ def plan(wish: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         return {}, [f"'{error}' is no size: swap_size is auto, off, or like 512M or 4G; swap_reserve and swap_goal are like 1G."]
     if not re.fullmatch(r"(/[\w.+@=,-]+)+", str(path), re.ASCII):
         return {}, [f"swap_path is '{path}': give a whole path of letters, digits and . _ + @ = , -, like /swapfile-orchard."]
+    if not 0 <= wish["swappiness"] <= MOST_SWAPPINESS:
+        return {}, [f"swap_swappiness is {wish['swappiness']}: give a number from 0 to {MOST_SWAPPINESS}."]
     cannot = sentence_of_cannot(path) if size else ""
     gone = [file for file in ours if file != path or not size or (not swap.is_whole(path, size) and path.exists())]
     faults = []

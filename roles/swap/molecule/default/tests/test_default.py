@@ -45,6 +45,11 @@ def converge(*options: str, limit: str = "swap", **variables: object) -> Result:
     return play(f"{SCENARIO}/converge.yml", f"--limit={limit}", "--extra-vars", json.dumps(variables), *options)
 
 
+def half(path: str) -> str:
+    """Return where the file for `path` is made."""
+    return str(Path(path).with_name(f".{Path(path).name}.orchard-new"))
+
+
 def swaps(host: Any) -> dict[str, int]:
     """Return what the kernel swaps to: path → MB, the header counted."""
     lines = [line.split() for line in host.file("/proc/swaps").content_string.splitlines()[1:]]
@@ -72,7 +77,7 @@ def test_the_file_is_private_and_whole(host: Any) -> None:
         assert (file.user, file.group, file.mode, file.size) == ("root", "root", 0o600, 64 * 1024**2)
         assert int(host.check_output("stat -c %%b %s", FILE)) * 512 >= file.size
         assert "LABEL: orchard" in host.check_output("swaplabel %s", FILE)
-        assert host.run("ls %s.new", FILE).rc != 0
+        assert host.run("ls %s", half(FILE)).rc != 0
 
 
 def test_the_kernel_swaps_to_it(host: Any) -> None:
@@ -169,6 +174,7 @@ def test_another_size(host: Any) -> None:
         pytest.param({"swap_size": "65M", "swap_reserve": "900T"}, r"less than the 943718400 MB that stay free", id="reserve"),
         pytest.param({"swap_size": "lots"}, r"'lots' is no size", id="size"),
         pytest.param({"swap_size": "4096"}, r"'4096' is no size", id="size-without-unit"),
+        pytest.param({"swap_swappiness": 300}, r"swap_swappiness is 300", id="swappiness"),
         pytest.param({"swap_path": "/nowhere/swap"}, r"The folder /nowhere of the swap file is not there", id="folder"),
         pytest.param(
             {"swap_path": "/home/admin/swap"}, r"Others than root may put files into /home/admin", id="folder-of-others"
@@ -215,13 +221,13 @@ def test_another_place_after_the_line_of_the_old_one_was_lost(host: Any) -> None
 
 
 def test_a_run_that_was_killed_while_it_made_the_file(host: Any) -> None:
-    by_hand(f"swapoff {FILE} && mv {FILE} {FILE}.new && truncate -s 30M {FILE}.new", host)
+    by_hand(f"swapoff {FILE} && mv {FILE} {half(FILE)} && truncate -s 30M {half(FILE)}", host)
     assert converge(swap_path="/srv/swap").changed
-    assert not host.file(f"{FILE}.new").exists
+    assert not host.file(half(FILE)).exists
     assert fstab(host) == [LINE.replace(FILE, "/srv/swap")]
-    by_hand("swapoff /srv/swap && mv /srv/swap /srv/swap.new", host)
+    by_hand(f"swapoff /srv/swap && mv /srv/swap {half('/srv/swap')}", host)
     assert converge(swap_path="/srv/swap").changed
-    assert not host.file("/srv/swap.new").exists
+    assert not host.file(half("/srv/swap")).exists
     assert swaps(host)["/srv/swap"] == 64
 
 
