@@ -24,6 +24,8 @@ RIGHTS = {
 # Amazon refuses a signature whose time is off by more than 15 minutes.
 MOST_SKEW_S = 900
 IMDSV2 = "1.11.678"
+# Hadoop's version from which on S3A is told the region.
+REGION_KNOWN = [3, 3, 1]
 FORBIDDEN, BAD_REQUEST, MOVED = 403, 400, 301
 LINKAGE = re.compile(
     r"java\.lang\.(\w*(NoSuch(Method|Field)|NoClassDefFound|IllegalAccess|AbstractMethod|Verify|IncompatibleClassChange"
@@ -82,6 +84,7 @@ def _words(seen: Seen, step: Seen, who: str) -> dict[str, Any]:
         "from": seen["boto3"]["from"],
         "region": seen["boto3"]["region"],
         "hadoop": seen["s3a"].get("hadoop", ""),
+        "by_name": "",
         "who": who,
         "action": step["action"],
         "right": right,
@@ -186,6 +189,10 @@ def _s3a(seen: Seen, step: Seen, boto_works: bool) -> Finding:
             finding = "clock", {}
     if not finding and boto_works and (status in (BAD_REQUEST, MOVED) or CODES.get(step.get("code", "")) == "region"):
         finding = "region", {"region": s3a["region"] or f"us-east-1, or that of its endpoint {s3a['endpoint'] or '(none)'}"}
+        if _numbers(s3a["hadoop"]) < REGION_KNOWN:
+            finding[1]["by_name"] = (
+                f" Hadoop {s3a['hadoop']} goes by the name of the endpoint: a server of your own must be in us-east-1."
+            )
     if not finding and ("UnknownStoreException" in text or re.search(r"NoSuchBucket|[Bb]ucket \S+ does not exist", text)):
         finding = "bucket", {}
     if not finding and (status == FORBIDDEN or "AccessDenied" in text):

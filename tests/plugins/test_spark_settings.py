@@ -1,4 +1,4 @@
-"""What S3A is told on each stack, against Amazon and another server: all that an old Hadoop needs, nothing that it does not know."""
+"""What S3A is told on each stack, against Amazon and another server: all that an old Hadoop needs, and nothing unknown to it."""
 
 from __future__ import annotations
 
