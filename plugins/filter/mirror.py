@@ -34,7 +34,9 @@ def _wheels(lock: str, python: str) -> list[Item]:
             digests = _HASH.findall(hashes)
             line = " ".join([f"{name}=={version}", *(f"--hash={digest}" for digest in digests)])
             label = f"{name} {version} for Python {python}"
-            found.append({"kind": "wheel", "label": label, "name": "", "package": name, "python": python, "digests": digests, "line": line})
+            found.append(
+                {"kind": "wheel", "label": label, "name": "", "package": name, "python": python, "digests": digests, "line": line}
+            )
     return found
 
 
@@ -46,7 +48,13 @@ def _archive(entry: Mapping[str, Any], sha512: Mapping[str, str], kind: str = "a
     if digests or kind == "weights":
         return [item]
     beside = f"{name}.sha512"
-    about = {"kind": "digest", "label": beside, "name": beside, "url": str(entry.get("sha512_url") or f"{url}.sha512"), "digests": []}
+    about = {
+        "kind": "digest",
+        "label": beside,
+        "name": beside,
+        "url": str(entry.get("sha512_url") or f"{url}.sha512"),
+        "digests": [],
+    }
     return [about, {**item, "digests": [f"sha512:{sha512.get(name, '')}"]}]
 
 
@@ -55,7 +63,15 @@ def _package(entry: Mapping[str, Any], kind: str, python: str = "") -> Item:
     package, digest = str(entry["package"]), f"sha256:{entry['sha256']}"
     label = f"{package} {entry['version']}"
     line = f"{package}=={entry['version']} --hash={digest}"
-    return {"kind": kind, "label": label, "name": str(entry["file"]), "package": package, "python": python, "digests": [digest], "line": line}
+    return {
+        "kind": kind,
+        "label": label,
+        "name": str(entry["file"]),
+        "package": package,
+        "python": python,
+        "digests": [digest],
+        "line": line,
+    }
 
 
 def mirror_wanted(

@@ -69,7 +69,11 @@ class Apt:
 
     def __init__(self, scratch: Path, release: str, archives: dict[str, str]) -> None:
         self.scratch, self.release = scratch, release
-        self.suites = {release: archives["main"], f"{release}-updates": archives["main"], f"{release}-security": archives["security"]}
+        self.suites = {
+            release: archives["main"],
+            f"{release}-updates": archives["main"],
+            f"{release}-security": archives["security"],
+        }
         for name in ("state/lists/partial", "cache/archives/partial"):
             (scratch / name).mkdir(parents=True)
         (scratch / "state/status").touch()
@@ -89,10 +93,16 @@ class Apt:
 
     def run(self, *command: str) -> str:
         """Run one of apt's programs; it must succeed."""
-        done = subprocess.run([command[0], f"--config-file={self.scratch}/apt.conf", *command[1:]], check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            [command[0], f"--config-file={self.scratch}/apt.conf", *command[1:]], check=False, capture_output=True, text=True
+        )
         if done.returncode:
             told = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("E:", "Err"))]
-            stop(self.release, " | ".join(told[:4]) or f"{command[0]} ended with {done.returncode}", "see to the network and to apt's sources, and run it again")
+            stop(
+                self.release,
+                " | ".join(told[:4]) or f"{command[0]} ended with {done.returncode}",
+                "see to the network and to apt's sources, and run it again",
+            )
         return done.stdout
 
     def update(self) -> None:
