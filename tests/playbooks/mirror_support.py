@@ -66,7 +66,7 @@ def served(lab: str, folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def cut_off(lab: str, host: str, port: int) -> Iterator[None]:
-    """Let a lab's host reach this machine's `port` and the lab's other hosts; nothing else, but what it is asked by ssh it answers."""
+    """Let a lab's host reach this machine's `port` and the lab's other hosts, and answer to ssh; nothing else."""
     network = lab_network(lab)
     source = f'iifname "{network["bridge"]}" ip saddr {network["hosts"][host]["address"]}'
     table = f"orchard_cut_{lab}".replace("-", "_")
@@ -76,13 +76,13 @@ delete table ip {table}
 table ip {table} {{
     chain forward {{
         type filter hook forward priority -10;
-        {source} ip daddr != {network["subnet"]} drop
+        {source} ip daddr != {network["subnet"]} reject
     }}
     chain input {{
         type filter hook input priority -10;
         {source} ct state established,related accept
         {source} tcp dport {port} accept
-        {source} drop
+        {source} reject
     }}
 }}
 """
