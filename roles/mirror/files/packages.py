@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import unquote
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -33,7 +34,7 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def stop(release: str, reason: str, advice: str) -> None:
+def stop(release: str, reason: str, advice: str) -> NoReturn:
     """End with one message."""
     sys.exit(f"The packages of Debian's {release} could not be had. Why: {reason}. What to do: {advice}")
 
@@ -69,7 +70,11 @@ class Apt:
 
     def __init__(self, scratch: Path, release: str, archives: dict[str, str]) -> None:
         self.scratch, self.release = scratch, release
-        self.suites = {release: archives["main"], f"{release}-updates": archives["main"], f"{release}-security": archives["security"]}
+        self.suites = {
+            release: archives["main"],
+            f"{release}-updates": archives["main"],
+            f"{release}-security": archives["security"],
+        }
         for name in ("state/lists/partial", "cache/archives/partial"):
             (scratch / name).mkdir(parents=True)
         (scratch / "state/status").touch()
@@ -80,19 +85,22 @@ class Apt:
             f'Dir::State "{scratch}/state"; Dir::State::status "{scratch}/state/status"; Dir::Cache "{scratch}/cache";\n'
             f'Dir::Etc::SourceList "{scratch}/sources.list"; Dir::Etc::SourceParts "/dev/null"; Dir::Log "{scratch}";\n'
             'Dir::Etc::Preferences "/dev/null"; Dir::Etc::PreferencesParts "/dev/null";\n'
-            'APT::Architecture "amd64"; APT::Architectures { "amd64"; }; APT::Install-Recommends "false"; APT::Sandbox::User "root";\n'
-            'Acquire::Languages "none"; Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false"; Debug::NoLocking "true";\n'
+            'APT::Architecture "amd64"; APT::Architectures { "amd64"; }; APT::Install-Recommends "false";\n'
+            'Acquire::Languages "none"; Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";\n'
+            'APT::Sandbox::User "root"; Debug::NoLocking "true";\n'
             "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n"
             "#clear DPkg::Pre-Invoke;\n#clear DPkg::Post-Invoke;\n",
             encoding="utf-8",
         )
 
-    def run(self, *command: str) -> str:
+    def run(self, program: str, *arguments: str) -> str:
         """Run one of apt's programs; it must succeed."""
-        done = subprocess.run([command[0], f"--config-file={self.scratch}/apt.conf", *command[1:]], check=False, capture_output=True, text=True)
+        command = [program, f"--config-file={self.scratch}/apt.conf", *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
-            told = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("E:", "Err"))]
-            stop(self.release, " | ".join(told[:4]) or f"{command[0]} ended with {done.returncode}", "see to the network and to apt's sources, and run it again")
+            said = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("E:", "Err"))]
+            reason = " | ".join(said[:4]) or f"{program} ended with {done.returncode}"
+            stop(self.release, reason, "see to the network and to apt's sources, and run it again")
         return done.stdout
 
     def update(self) -> None:

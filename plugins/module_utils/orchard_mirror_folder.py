@@ -21,6 +21,8 @@ WHEELS = "wheels"
 INDEX = "index.html"
 INCOMING = ".incoming"
 PART = ".part"
+# What the manifest says of a file that stands in for another.
+NOTES = ("stand_in", "what")
 # Debian 12's glibc is 2.36: what was built for it runs on newer systems too.
 GLIBC = range(36, 4, -1)
 PLATFORMS = [
@@ -89,7 +91,7 @@ class Source:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         found = [entry for entry in manifest_of(folder).values() if entry.get("stand_in")]
-        self.notes = {entry["sha256"]: {"stand_in": True, "what": entry.get("what", "")} for entry in found}
+        self.notes = {entry["sha256"]: {key: entry.get(key, "") for key in NOTES} for entry in found}
 
     def candidates(self, item: Item) -> list[Path]:
         """Return the files in which the item may be: that of its name, or all wheels."""
@@ -195,13 +197,15 @@ class Mirror:
             self.known.pop(f"{WHEELS}/{INDEX}", None)
         undigested = {item["name"] for item in wanted if item["name"] and not item["digests"] and item["kind"] != "digest"}
         notes = {sha256: note for source in self.sources for sha256, note in source.notes.items()}
-        files = []
+        files: list[Item] = []
         for path in self._files():
             name = path.relative_to(self.folder).as_posix()
             entry, before = self._look(path), self.known.get(name, {})
-            kept = {key: before[key] for key in ("stand_in", "what") if key in before and before["sha256"] == entry["sha256"]}
-            unproven = {"unproven": "no digest of it is published"} if name in undigested else {}
-            files.append({"name": name, **entry, **kept, **notes.get(entry["sha256"], {}), **unproven})
+            if before.get("sha256") == entry["sha256"]:
+                entry = {**{key: before[key] for key in NOTES if key in before}, **entry}
+            if name in undigested:
+                entry = {**entry, "unproven": "no digest of it is published"}
+            files.append({"name": name, **entry, **notes.get(entry["sha256"], {})})
         self.changed |= _write_whole(self.folder / MANIFEST, json.dumps({"files": files}, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -1,0 +1,91 @@
+"""A mirror that is served to a lab, and a host that reaches nothing but it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+from provisioning import LAB_DIR
+
+# The tests' own mirror: a cache, filled once on a machine, and kept when the lab goes.
+MIRROR = Path("/var/cache/orchard/mirror")
+
+
+class Server:
+    """A web server of the lab's gateway address; files whose names are in `broken` arrive with one byte changed."""
+
+    def __init__(self, address: str, folder: Path) -> None:
+        self.broken: set[str] = set()
+        self._httpd = ThreadingHTTPServer((address, 0), partial(_Handler, server_state=self, directory=str(folder)))
+        self.port = int(self._httpd.server_address[1])
+        self.url = f"http://{address}:{self.port}"
+        threading.Thread(target=self._httpd.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """End it."""
+        self._httpd.shutdown()
+        self._httpd.server_close()
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def __init__(self, *arguments: Any, server_state: Server, **named: Any) -> None:
+        self.state = server_state
+        super().__init__(*arguments, **named)
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        """Send a file, wrong if it is to be."""
+        body: BinaryIO = source
+        if any(name in self.path for name in self.state.broken):
+            outputfile.write(bytes([body.read(1)[0] ^ 0xFF]))
+        shutil.copyfileobj(body, outputfile)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: what hosts do with the answers is what matters."""
+
+
+def lab_network(lab: str) -> dict[str, Any]:
+    """Return bridge, gateway and hosts of a lab."""
+    return dict(yaml.safe_load((LAB_DIR / lab / "hosts.yml").read_text()))
+
+
+@contextmanager
+def served(lab: str, folder: Path) -> Iterator[Server]:
+    """Serve a folder to a lab."""
+    server = Server(lab_network(lab)["gateway"], folder)
+    yield server
+    server.close()
+
+
+@contextmanager
+def cut_off(lab: str, host: str, port: int) -> Iterator[None]:
+    """Let a lab's host reach this machine's `port` and the lab's other hosts, and answer to ssh; nothing else."""
+    network = lab_network(lab)
+    source = f'iifname "{network["bridge"]}" ip saddr {network["hosts"][host]["address"]}'
+    table = f"orchard_cut_{lab}".replace("-", "_")
+    rules = f"""
+table ip {table}
+delete table ip {table}
+table ip {table} {{
+    chain forward {{
+        type filter hook forward priority -10;
+        {source} ip daddr != {network["subnet"]} reject
+    }}
+    chain input {{
+        type filter hook input priority -10;
+        {source} ct state established,related accept
+        {source} tcp dport {port} accept
+        {source} reject
+    }}
+}}
+"""
+    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+    yield
+    subprocess.run(["nft", "delete", "table", "ip", table], check=True)
