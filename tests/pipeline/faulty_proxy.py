@@ -50,7 +50,7 @@ class FaultyProxy:
             def do_GET(self) -> None:
                 proxy.answer(self)
 
-            do_PUT = do_HEAD = do_POST = do_DELETE = do_GET  # noqa: N815
+            do_PUT = do_HEAD = do_POST = do_DELETE = do_GET
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -66,7 +66,7 @@ class FaultyProxy:
         method, path = handler.command, handler.path
         with self._lock:
             self._seen[method, path] += 1
-            draw = random.Random(f"{self._seed} {method} {path} {self._seen[method, path]}")
+            draw = random.Random(f"{self._seed} {method} {path} {self._seen[method, path]}")  # noqa: S311
             fault = self._choose(draw, method, path)
             self.faults[fault] += 1
         if fault in ("slow-down", "internal"):
