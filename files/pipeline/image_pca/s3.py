@@ -8,7 +8,8 @@ from typing import Any, Callable, Iterator
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from .errors import Rejected
 from .s3_errors import LATER, code_of, explain
@@ -71,13 +72,29 @@ class S3Storage(Storage):
             except ClientError as error:
                 raise self._unreadable(error, key) from error
             except (BotoCoreError, OSError) as error:
-                raise explain(error, self.spec, key, "s3:GetObject") from error
+                raise self._unanswered(error, key) from error
             try:  # botocore repeats requests, but not a body that breaks off
                 data: bytes = response["Body"].read()
                 return data, _etag(response, len(data))
             except (BotoCoreError, OSError):
                 time.sleep(random.uniform(0, 2**attempt / 4))  # noqa: S311
         raise Rejected("read", f"The connection broke off {BODY_ATTEMPTS} times while it was read.", transient=True)
+
+    def _unanswered(self, error: Exception, key: str) -> Exception:
+        """A store that answers otherwise has trouble with this object alone: no reason to end the run."""
+        if isinstance(error, (HTTPClientError, BotoConnectionError, OSError)) and self._answers(key):
+            reason = f"The store answers, but not for this object, after {ATTEMPTS} tries: {type(error).__name__}."
+            return Rejected("read", reason, transient=True)
+        return explain(error, self.spec, key, "s3:GetObject")
+
+    def _answers(self, key: str) -> bool:
+        try:
+            self._client.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
+        except ClientError as error:
+            return code_of(error) not in LATER
+        except (BotoCoreError, OSError):
+            return False
+        return True
 
     def _unreadable(self, error: ClientError, key: str) -> Exception:
         code = code_of(error)
