@@ -14,7 +14,7 @@ PROCESS_MB = 768
 
 
 def executor_memory_mb(memory_mb: int) -> int:
-    """Return the heap of an executor in MB: a quarter of the host's memory, since most of it is for the Python processes beside it.
+    """Return the heap of an executor in MB: a quarter of the memory, since most of it is for the Python processes beside it.
 
     The steps keep the figure when a kernel reports a few pages less than the one before.
     """
@@ -32,7 +32,7 @@ def worker_cores(memory_mb: int, processors: int) -> int:
 
 
 def cluster_address(variables: Mapping[str, Any]) -> str:
-    """Return the IPv4 address by which others reach a host: its variable spark_address, or that of its default route; "" if unknown."""
+    """Return the IPv4 address by which others reach a host: its spark_address, or that of its default route; "" if unknown."""
     facts = variables.get("ansible_facts") or {}
     return str(variables.get("spark_address") or (facts.get("default_ipv4") or {}).get("address") or "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from pathlib import Path
 from typing import Any
 
 from .errors import JobError
@@ -30,7 +31,7 @@ def refuse_others(wanted: str) -> None:
         raise JobError(
             "The hosts of the cluster have different versions",
             platform.node(),
-            f"Its worker runs from the generation {os.path.basename(os.environ.get(GENERATION, ''))},"
+            f"Its worker runs from the generation {Path(os.environ.get(GENERATION, '')).name},"
             " whose components are not those of the driver.",
             "Run site.yml for all hosts, then run again; finished work is kept.",
         )
