@@ -90,6 +90,7 @@ class SparkExecutor:
                 self._started.setLogLevel("WARN")
                 self._started.addPyFile(package_archive(self._folder))
                 if not str(self._started.master).startswith("local"):
+                    print(f"Spark application {self._started.applicationId}", file=sys.stderr, flush=True)
                     await_executors(self._started)
             except JobError:
                 raise
