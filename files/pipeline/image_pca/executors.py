@@ -14,6 +14,7 @@ import zipimport
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
 
+from .cluster import await_executors, components, refuse_others
 from .errors import JobError, TaskError, from_task_text
 
 Item = TypeVar("Item")
@@ -88,6 +89,11 @@ class SparkExecutor:
                 self._started = SparkContext.getOrCreate(conf)
                 self._started.setLogLevel("WARN")
                 self._started.addPyFile(package_archive(self._folder))
+                if not str(self._started.master).startswith("local"):
+                    print(f"Spark application {self._started.applicationId}", file=sys.stderr, flush=True)
+                    await_executors(self._started)
+            except JobError:
+                raise
             except Exception as error:
                 raise _spark_failed(error) from error
         return self._started
@@ -99,10 +105,12 @@ class SparkExecutor:
         if not items:
             return []
         ticks = self._context.accumulator(0)
+        ours = components()
 
         def run(part: Iterable[Item]) -> Iterator[Result]:
             for item in part:
                 try:
+                    refuse_others(ours)
                     yield function(ticks.add, item)
                 except JobError as error:
                     raise TaskError(error) from error

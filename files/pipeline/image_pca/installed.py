@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 from importlib import metadata
+from pathlib import Path
 
 from . import models
 from .errors import SettingsError
@@ -16,7 +17,9 @@ DISTRIBUTIONS = ("numpy", "pillow", "pyarrow", "boto3", "openvino", "tensorflow-
 
 def prepared_model(settings: Settings) -> FeatureModel:
     """The model in settings.model_dir with the engine that all tasks will use; raises JobError."""
-    description = models.describe(settings.model_dir)
+    # Generations have other names on other hosts; a component, to which the link leads, has the same.
+    folder = str(Path(settings.model_dir).resolve())
+    description = models.describe(folder)
     name, pooling = PRESET_MODELS.get(settings.preset, (description["name"], description["pooling"]))
     if (description["name"], description["pooling"]) != (name, pooling):
         raise SettingsError(
@@ -26,13 +29,13 @@ def prepared_model(settings: Settings) -> FeatureModel:
             f"{description['name']} with pooling {description['pooling']}.",
             f"Provision with preset={settings.preset}, or prepare that model and name its folder.",
         )
-    engine = models.resolve_engine(settings.inference_engine, settings.model_dir)
+    engine = models.resolve_engine(settings.inference_engine, folder)
     height, width = description["input_size"]
     return FeatureModel(
-        fingerprint=models.fingerprint(settings.model_dir, engine),
+        fingerprint=models.fingerprint(folder, engine),
         input_size=(height, width),
         features=description["features"],
-        load=functools.partial(models.load_extractor, settings.model_dir, engine),
+        load=functools.partial(models.load_extractor, folder, engine),
         resize=description["resize"],
         description={
             "name": description["name"],

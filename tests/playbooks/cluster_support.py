@@ -1,0 +1,103 @@
+"""A cluster to try: what the tests of test_cluster.py ask of its hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from conftest import TOP, Result, run
+from run_support import pictures
+
+# With a name given, that lab is used and left as it is: quick while one writes tests.
+GIVEN = os.environ.get("ORCHARD_TEST_CLUSTER_LAB", "")
+LAB = GIVEN or "cluster"
+LAB_DIR = Path("/var/lib/orchard-lab")
+STATE = "/var/lib/orchard"
+# Keeps an application alive on the cluster: its driver and its executors listen as those of a run do.
+APPLICATION = """
+import time
+from pyspark.sql import SparkSession
+context = SparkSession.builder.appName("held").getOrCreate().sparkContext
+while True:
+    context.parallelize(range(64), 64).map(lambda n: n * n).sum()
+    time.sleep(1)
+"""
+
+
+def play(playbook: str, *options: str, **values: object) -> Result:
+    """Run a playbook on the lab; `values` become extra variables."""
+    return run("ansible-playbook", playbook, *options, "-e", json.dumps(values), lab=LAB)
+
+
+def done(playbook: str, *options: str, **values: object) -> Result:
+    """The same; it must succeed."""
+    result = play(playbook, *options, **values)
+    assert result.status == 0, result.output[-6000:]
+    return result
+
+
+def on(host: str, command: str, user: str = "root") -> str:
+    """Return what a command prints on a host; it must succeed."""
+    words = ("ansible", host, "-b", "--become-user", user, "-m", "ansible.builtin.shell", "-a", command)
+    result = run(*words, lab=LAB)
+    assert result.status == 0, result.output[-3000:]
+    return result.output.split(">>\n", 1)[-1].strip()
+
+
+def cluster_state() -> dict[str, Any]:
+    """What the master's page says of the cluster."""
+    page = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:7080/json/').read().decode())"
+    return dict(json.loads(on("master", f'python3 -c "{page}"')))
+
+
+def alive() -> list[str]:
+    """Addresses of the workers that the master counts."""
+    return sorted(worker["host"] for worker in cluster_state()["workers"] if worker["state"] == "ALIVE")
+
+
+def address(host: str) -> str:
+    """A member's address."""
+    return on(host, "ip -4 -o addr show dev host0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'")
+
+
+def listening(host: str) -> set[int]:
+    """TCP ports on which a host listens beyond loopback."""
+    sockets = [line.split()[3] for line in on(host, "ss -Hltn").splitlines()]
+    return {int(each.rpartition(":")[2]) for each in sockets if "127.0.0.1" not in each and not each.startswith("[::1]")}
+
+
+def answering(asker: str, target: str, ports: set[int]) -> set[int]:
+    """Those of the ports that answer when `asker` knocks: by a connection or by a refusal."""
+    knock = " ".join(
+        f"timeout 2 bash -c 'exec 3<>/dev/tcp/{target}/{port}' 2>/dev/null; [ $? = 124 ] || echo {port};"
+        for port in sorted(ports)
+    )
+    return {int(line) for line in on(asker, knock).splitlines()}
+
+
+def upload(folder: Path, prefix: str, number: int) -> None:
+    """Put that many pictures under a prefix."""
+    pictures(folder, number)
+    done("playbooks/upload.yml", image_source=str(folder), images_prefix=prefix)
+
+
+def matrix(folder: Path, run_id: str, prefix: str) -> str:
+    """The matrix of a run, whichever prefix its pictures have."""
+    done("playbooks/fetch.yml", run_id=run_id, results_dir=str(folder))
+    return (folder / run_id / "pca.csv").read_text().replace(prefix, "")
+
+
+def started(playbook: str, **values: object) -> subprocess.Popen[str]:
+    """Start a playbook and do not wait for it."""
+    return subprocess.Popen(
+        ["ansible-playbook", playbook, "-e", json.dumps(values)],
+        cwd=TOP,
+        env={**os.environ, "ORCHARD_LAB_NAME": LAB, "ANSIBLE_NOCOLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

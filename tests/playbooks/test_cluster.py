@@ -1,0 +1,181 @@
+"""One master and workers: provisioned by one site.yml, closed to others, and the same bits as on one host."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cluster_support
+import pytest
+from cluster_support import GIVEN, LAB, STATE, address, alive, answering, done, listening, matrix, on, play, started, upload
+from conftest import Result, run
+
+PICTURES = 120
+MOST_EXECUTIONS = 40
+CHUNKS = {"chunk_images": 4}
+SECONDS = 240
+NAME = secrets.token_hex(3)
+FEW, AGAIN, THIRD = (f"images/{each}-{NAME}/" for each in ("few", "again", "third"))
+WHOLE, ALONE, KILLED = (f"{each}-{NAME}" for each in ("whole", "alone", "killed"))
+AGAIN_WORKER = "systemctl daemon-reload; systemctl restart orchard-spark-worker"
+EXECUTIONS = re.compile(r"remote executions on (\S+): (\d+)")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
+    """A lab with one worker, provisioned, and the same pictures three times under prefixes of their own."""
+    if not GIVEN:
+        run("ansible-playbook", "playbooks/lab_down.yml", lab=LAB)
+        done("playbooks/lab.yml", lab_workers=1)
+    yield done("site.yml")
+    if not GIVEN:
+        run("ansible-playbook", "playbooks/lab_down.yml", lab=LAB)
+
+
+@pytest.fixture(scope="module")
+def whole(first: Result, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The matrix of an undisturbed run on the cluster."""
+    for prefix in (FEW, AGAIN, THIRD):
+        upload(tmp_path_factory.mktemp("pictures"), prefix, PICTURES)
+    ran = done("run.yml", images_prefix=FEW, components=5, run_id=WHOLE, job_settings=CHUNKS)
+    assert f"{PICTURES} computed, 0 reused" in ran.output
+    return matrix(tmp_path_factory.mktemp("results"), WHOLE, FEW)
+
+
+@contextmanager
+def application() -> Iterator[None]:
+    """An application holds the cluster for a while."""
+    on("master", f"cat >/tmp/held.py <<'END'\n{cluster_support.APPLICATION}\nEND")
+    on(
+        "master",
+        "systemd-run --quiet --collect --unit=held --uid=spark --property=EnvironmentFile=/opt/orchard/current/conf/orchard.env"
+        f" --property=WorkingDirectory={STATE}/local /opt/orchard/current/spark/bin/spark-submit /tmp/held.py",
+    )
+    try:
+        yield
+    finally:
+        on("master", "systemctl stop held")
+
+
+def wait_for(host: str, condition: str) -> None:
+    """Wait until a command succeeds on a host."""
+    on(host, f"for i in $(seq {SECONDS}); do {condition} && exit; sleep 1; done; exit 1")
+
+
+def test_daemons_are_the_accounts_and_no_command_line_has_the_secret(first: Result) -> None:
+    for host, unit in (("master", "orchard-spark-master"), ("worker-1", "orchard-spark-worker")):
+        assert on(host, f"systemctl is-active {unit}; systemctl is-enabled {unit}").split() == ["active", "enabled"]
+        assert on(host, f"ps -o user= -p $(systemctl show -p MainPID --value {unit})") == "spark"
+        assert on(host, "stat -c '%a %U' /etc/orchard-spark.env") == "600 spark"
+    secret = on("master", "cut -d= -f2 /etc/orchard-spark.env")
+    assert len(secret) == 64 and secret == on("worker-1", "cut -d= -f2 /etc/orchard-spark.env")
+    assert secret not in first.output
+    places = f"/opt/orchard/generations {STATE} /var/log /proc/[0-9]*/cmdline"
+    kept = f"grep -rlF $(cut -d= -f2 /etc/orchard-spark.env) {places} 2>/dev/null; true"
+    for host in ("master", "worker-1"):
+        assert on(host, kept) == ""
+
+
+def test_nothing_changes_on_a_second_run_and_a_dry_one(first: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "remote_executions")
+    second = done("site.yml")
+    assert set(second.changed().values()) == {0}
+    counts = {host: int(count) for host, count in EXECUTIONS.findall(second.output)}
+    assert set(counts) >= {"master", "worker-1"} and max(counts.values()) <= MOST_EXECUTIONS
+    assert set(done("site.yml", "--check", "--diff").changed().values()) == {0}
+
+
+def test_no_port_answers_a_host_outside(first: Result) -> None:
+    members = {host: address(host) for host in ("master", "worker-1")}
+    with application():
+        wait_for("worker-1", "ss -Hltn | grep -q :7150")
+        for host, its in members.items():
+            ports = listening(host)
+            assert ports >= ({22, 7077, 7100, 7150} if host == "master" else {22, 7078, 7150}), "the cluster was to be at work"
+            assert answering("store", its, ports) == {22}, host
+            inside = "worker-1" if host == "master" else "master"
+            assert answering(inside, its, ports) == ports, host
+
+
+def test_who_has_no_secret_is_refused(first: Result) -> None:
+    """A worker and a driver of another account, on a member's own address, so that no closed port helps."""
+    before = alive()
+    environment = "set -a; . /opt/orchard/current/conf/orchard.env; cd /tmp"
+    options = "--host $(hostname -I | cut -d' ' -f1) --port 7179 --work-dir /tmp/work spark://master:7077"
+    worker = f"timeout 25 $SPARK_HOME/bin/spark-class org.apache.spark.deploy.worker.Worker {options} 2>&1; true"
+    for secret in ("", "_SPARK_AUTH_SECRET=0123456789abcdef0123456789abcdef"):
+        told = on("worker-1", f"{environment}; {secret}; {worker}", user="nobody")
+        assert alive() == before, told
+        assert "authenticat" in told.lower() or "Unable to" in told or "Failed to connect" in told, told
+    driver = "timeout 40 $SPARK_HOME/bin/spark-submit --conf spark.driver.port=7120 --name stranger /tmp/held.py 2>&1; true"
+    told = on("master", f"{environment}; {driver}", user="nobody")
+    assert "stranger" not in str(cluster_support.cluster_state()), told
+
+
+def test_the_same_bits_as_on_one_host(whole: str, tmp_path: Path) -> None:
+    values = {"images_prefix": AGAIN, "components": 5, "job_settings": CHUNKS}
+    alone = done("run.yml", **values, run_id=ALONE, spark_master_url="local[2]")
+    assert f"{PICTURES} computed, 0 reused" in alone.output
+    assert matrix(tmp_path, ALONE, AGAIN) == whole
+
+
+def test_other_versions_on_a_worker_are_refused_in_a_sentence(first: Result, whole: str) -> None:
+    folder = "/run/systemd/system/orchard-spark-worker.service.d"
+    drop_in = f"mkdir -p {folder}; echo ORCHARD_COMPONENTS=other >{folder}/env; echo '[Service]' >{folder}/a.conf"
+    on("worker-1", f"{drop_in}; echo EnvironmentFile={folder}/env >>{folder}/a.conf; {AGAIN_WORKER}")
+    refused = play("run.yml", images_prefix=THIRD, components=5, run_id=f"other-{NAME}", job_settings=CHUNKS)
+    on("worker-1", f"rm -r {folder}; {AGAIN_WORKER}")
+    said = " ".join(refused.output.split())
+    assert refused.status != 0
+    assert (
+        "The hosts of the cluster have different versions" in said
+        and "Where: worker-1" in said
+        and "Run site.yml for all hosts" in said
+    )
+
+
+def seed(source: str, target: str) -> None:
+    """Give a new host the components of another: what is tested here is how it joins, not its downloads."""
+    keys = f"{cluster_support.LAB_DIR}/{LAB}"
+    ssh = f"ssh -q -i {keys}/id_ed25519 -o UserKnownHostsFile={keys}/known_hosts admin@"
+    packed = f"{ssh}{address(source)} sudo tar -C /opt -c --exclude=orchard/generations --exclude=orchard/current orchard"
+    assert run("bash", "-c", f"{packed} | {ssh}{address(target)} sudo tar -C /opt -xp").status == 0
+
+
+def test_a_new_host_joins_and_nothing_changes_elsewhere(first: Result) -> None:
+    done("playbooks/lab.yml", lab_workers=2)
+    seed("worker-1", "worker-2")
+    since = "systemctl show -p ActiveEnterTimestampMonotonic orchard-spark-master orchard-spark-worker"
+    before = [on(host, since) for host in ("master", "worker-1")]
+    joined = done("site.yml")
+    changed = joined.changed()
+    assert changed["worker-2"] > 0 and (changed["master"], changed["worker-1"]) == (0, 0)
+    assert [on(host, since) for host in ("master", "worker-1")] == before
+    assert alive() == sorted([address("worker-1"), address("worker-2")])
+    assert set(done("site.yml").changed().values()) == {0}
+
+
+def test_a_worker_that_dies_in_the_middle_costs_no_bit(whole: str, tmp_path: Path) -> None:
+    values = {"images_prefix": THIRD, "components": 5, "job_settings": CHUNKS}
+    going = started("run.yml", **values, run_id=KILLED)
+    progress = f"{STATE}/runs/{KILLED}/progress.jsonl"
+    wait_for("master", f'grep -q \'"features", "done": [1-9]\' {progress}')
+    on("worker-1", "systemctl kill --signal=KILL orchard-spark-worker")
+    output, _ = going.communicate(timeout=SECONDS)
+    assert going.returncode == 0, output[-4000:]
+    assert f"{PICTURES} keys listed = {PICTURES} rows + 0 rejected" in output
+    assert matrix(tmp_path, KILLED, THIRD) == whole
+    time.sleep(5)
+    assert len(alive()) == 2
+
+
+def test_without_workers_the_daemons_are_gone(first: Result) -> None:
+    done("playbooks/lab.yml", lab_workers=0)
+    done("site.yml")
+    assert listening("master") == {22}
+    assert on("master", "ls /etc/systemd/system/orchard-spark-* /etc/orchard-spark* 2>/dev/null; nft list tables") == ""
+    assert set(done("site.yml").changed().values()) == {0}
