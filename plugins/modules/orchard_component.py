@@ -19,7 +19,7 @@ options:
       - C(staged) removes what killed runs left and makes an empty folder to build in.
         A complete folder in its place is kept aside.
       - C(placed) writes the marker and gives the built folder its name.
-      - C(restored) puts the folder that was kept aside back, after a build that failed.
+      - C(restored) removes a build that failed, and puts the folder that was kept aside back.
     choices: [looked, mended, staged, placed, restored]
     default: looked
   in_place:
@@ -99,6 +99,16 @@ def restored(path: Path) -> bool:
     return True
 
 
+def abandoned(path: Path, in_place: bool) -> bool:
+    """Remove an unfinished build, so that it takes no room; return whether a complete folder is there again."""
+    remove(scratch_of(path))
+    again = restored(path)
+    unfinished = stage_of(path, in_place)
+    if not in_place or not (unfinished / MARKER).exists():
+        remove(unfinished)
+    return again
+
+
 def staged(path: Path, in_place: bool) -> None:
     """Make the empty folders that a build needs; what an earlier build left is removed, a complete folder is kept aside."""
     stage, scratch = stage_of(path, in_place), scratch_of(path)
@@ -125,6 +135,9 @@ def placed(path: Path, in_place: bool, about: dict[str, Any]) -> None:
     remove(kept_of(path))
 
 
+DOINGS = {"looked": "looked at", "mended": "mended", "staged": "prepared", "placed": "completed", "restored": "set back"}
+
+
 def main() -> None:
     """Do what Ansible asks for."""
     module = AnsibleModule(
@@ -137,6 +150,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    try:
+        result = done(module)
+    except OSError as problem:
+        module.fail_json(msg=f"{module.params['path']} could not be {DOINGS[module.params['state']]}: {problem}")
+    module.exit_json(**result)
+
+
+def done(module: AnsibleModule) -> dict[str, Any]:
+    """Return what was seen and done."""
     path, in_place = Path(module.params["path"]), module.params["in_place"]
     result: dict[str, Any] = {
         "changed": module.params["state"] != "looked",
@@ -153,10 +175,10 @@ def main() -> None:
         if not module.check_mode:
             staged(path, in_place)
     elif module.params["state"] == "restored":
-        result["changed"] = not module.check_mode and restored(path)
+        result["changed"] = not module.check_mode and abandoned(path, in_place)
     elif not module.check_mode:
         placed(path, in_place, module.params["about"])
-    module.exit_json(**result)
+    return result
 
 
 if __name__ == "__main__":

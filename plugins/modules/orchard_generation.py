@@ -105,6 +105,15 @@ from typing import Any  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ansible.module_utils.orchard_generations import Generations  # noqa: E402
 
+DOINGS = {
+    "looked": "looked at",
+    "earlier": "looked at",
+    "current": "put into service",
+    "made": "made",
+    "left": "left",
+    "pruned": "pruned",
+}
+
 
 def main() -> None:
     """Do what Ansible asks for."""
@@ -122,6 +131,22 @@ def main() -> None:
         required_if=[("state", state, ("name", "components", "files")) for state in ("looked", "made", "current")],
         supports_check_mode=True,
     )
+    root, state = module.params["root"], module.params["state"]
+    try:
+        result = done(module)
+    except OSError as problem:
+        module.fail_json(
+            msg=f"The generations below {root} could not be {DOINGS[state]}, and what served before still serves.\n"
+            f"Where: {root}\nWhy: {problem}\n"
+            f"What to do: see to what the reason names (for a full disk: df -h {root}), and run site.yml again."
+        )
+    if result.get("problem") and state == "left":
+        module.fail_json(msg=result["problem"], **result)
+    module.exit_json(**result)
+
+
+def done(module: AnsibleModule) -> dict[str, Any]:
+    """Return what was seen and done."""
     asked = module.params
     generations = Generations(Path(asked["root"]), asked["keep"])
     name, components, files = asked["name"], asked["components"], asked["files"]
@@ -138,9 +163,7 @@ def main() -> None:
             generations.switch(name)
     elif asked["state"] in ("earlier", "left"):
         result.update(generations.earlier())
-        if asked["state"] == "left":
-            if result["problem"]:
-                module.fail_json(msg=result["problem"], **result)
+        if asked["state"] == "left" and not result["problem"]:
             result["changed"] = True
             if not module.check_mode:
                 generations.record.leave(result["target"], " ".join(asked["reason"].split()))
@@ -149,7 +172,7 @@ def main() -> None:
         result.update(changed=bool(doomed), removable=[str(path) for path in doomed])
         if not module.check_mode:
             generations.prune(doomed)
-    module.exit_json(**result)
+    return result
 
 
 if __name__ == "__main__":

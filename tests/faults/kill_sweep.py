@@ -13,53 +13,15 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-from faulty_host import Host, Kill, Played
-from small_archives import make
-
-FOLDER = "/srv/orchard-faults"
-PLAYBOOK = "tests/faults/small.yml"
-# Of the marker and the listing only that they are there: they hold times.
-TREE = r"""
-cd {root} 2>/dev/null || exit 0
-find . -printf '%p %y %m %u %g %l\n' | sort
-find . -type f ! -name .complete ! -name .files -exec sha256sum {{}} + | sort -k 2
-"""
-SERVES = r"""
-cd {root}/current 2>/dev/null || {{ echo nothing; exit 0; }}
-echo $(java/bin/java) $(spark/bin/spark-submit --version) $(python_env/bin/python) $(cat conf/settings.conf)
-"""
+from faulty_host import Host, Kill
+from small_world import FOLDER, Small
 
 
-class Small:
-    """The roles release and generation with small components, beside whatever else the host has."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.root = f"{FOLDER}/orchard"
-        with tempfile.TemporaryDirectory() as folder:
-            self.digests = make(Path(folder))
-            for name in self.digests:
-                host.put(Path(folder) / name, f"{FOLDER}/mirror/{name}")
-        self.whole = {version: f"java {version} spark {version} environment {version} version {version}" for version in "12"}
-
-    def play(self, version: str, kill: Kill | None = None) -> Played:
-        """Provision one version."""
-        mirror = f"file://{FOLDER}/mirror"
-        variables = {"small_version": version, "small_folder": FOLDER, "small_mirror": mirror, "small_digests": self.digests}
-        return self.host.play(PLAYBOOK, variables, kill)
-
-    def tree(self) -> str:
-        """Return names, modes, owners, links and contents."""
-        return self.host.ssh(TREE.format(root=self.root))
-
-    def serves(self) -> str:
-        """Return what runs from `current`."""
-        return self.host.ssh(SERVES.format(root=self.root))
+class Sweep(Small):
+    """The small components, set back to before a run, killed, run again."""
 
     def set_back(self, scenario: str) -> None:
         """Make the host as it was before a first run, or before a bump."""
@@ -68,12 +30,12 @@ class Small:
 
     def reference(self, scenario: str) -> tuple[list[tuple[float, str]], str]:
         """Return the tasks of an undisturbed run, and the tree that it makes."""
-        self.host.ssh(f"rm -rf {self.root} {FOLDER}/kept {FOLDER}/state")
+        self.forget()
         if scenario == "bump":
             self.play("1").must("the first run")
             self.host.ssh(f"cp -a {self.root} {FOLDER}/kept")
         done = self.play("2").must("the undisturbed run")
-        assert self.serves() == self.whole["2"], self.serves()
+        assert self.serves() == self.whole("2"), self.serves()
         return done.tasks, self.tree()
 
     def point(self, scenario: str, kill: Kill, wanted: str) -> str:
@@ -86,7 +48,7 @@ class Small:
             self.host.stop()
             self.host.boot()
         meanwhile = self.serves()
-        if meanwhile not in ({"bump": self.whole["1"], "first": "nothing"}[scenario], self.whole["2"]):
+        if meanwhile not in ({"bump": self.whole("1"), "first": "nothing"}[scenario], self.whole("2")):
             return f"after the kill this served: {meanwhile}"
         again = self.play("2")
         if again.status:
@@ -94,13 +56,13 @@ class Small:
         more = self.play("2")
         if more.status or more.changed:
             return f"one more run changed {more.changed}: {more.output[-3000:]}"
-        if self.serves() != self.whole["2"]:
+        if self.serves() != self.whole("2"):
             return f"in the end this served: {self.serves()}"
         difference = sorted(set(self.tree().splitlines()) ^ set(wanted.splitlines()))
         return f"the tree differs: {difference}" if difference else ""
 
 
-def sweep(small: Small, scenario: str, points: int, chance: random.Random) -> list[tuple[str, Kill, str, str]]:
+def sweep(small: Sweep, scenario: str, points: int, chance: random.Random) -> list[tuple[str, Kill, str, str]]:
     """Kill at `points` tasks (0: at every one); return scenario, point, task and what went wrong."""
     tasks, wanted = small.reference(scenario)
     kills = [
@@ -138,7 +100,7 @@ def main() -> int:
     chance = random.Random(asked.seed)  # noqa: S311  no secret
     scenarios = ["first", "bump"] if asked.scenario == "both" else [asked.scenario]
     found = []
-    small = Small(host)
+    small = Sweep(host)
     for scenario in scenarios:
         found += sweep(small, scenario, asked.points, chance)
     for scenario in scenarios:

@@ -64,3 +64,19 @@ def test_a_first_build_that_failed_leaves_nothing_to_restore(tmp_path: Path) -> 
     module.staged(path, True)
     assert not module.restored(path)
     assert not complete(path)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_build_that_failed_leaves_no_trace(tmp_path: Path, in_place: bool) -> None:
+    path = tmp_path / "root" / "python_env" / "3.13-12345678"
+    module.staged(path, in_place)
+    (module.stage_of(path, in_place) / "half").write_text("")
+    assert not module.abandoned(path, in_place)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_repair_that_failed_leaves_only_what_was_there(environment: Path) -> None:
+    module.staged(environment, True)
+    assert module.abandoned(environment, True)
+    assert [path.name for path in environment.parent.iterdir()] == [environment.name]
+    assert complete(environment)
