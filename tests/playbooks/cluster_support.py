@@ -90,6 +90,11 @@ def matrix(folder: Path, run_id: str, prefix: str) -> str:
     return (folder / run_id / "pca.csv").read_text().replace(prefix, "")
 
 
+def masters(folder: Path, run_id: str) -> str:
+    """Which Spark master a run was on, by its manifest."""
+    return str(json.loads((folder / run_id / "manifest.json").read_text())["versions"]["spark_master"])
+
+
 def started(playbook: str, **values: object) -> subprocess.Popen[str]:
     """Start a playbook and do not wait for it."""
     return subprocess.Popen(

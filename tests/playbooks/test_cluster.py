@@ -11,7 +11,22 @@ from pathlib import Path
 
 import cluster_support
 import pytest
-from cluster_support import GIVEN, LAB, STATE, address, alive, answering, done, listening, matrix, on, play, started, upload
+from cluster_support import (
+    GIVEN,
+    LAB,
+    STATE,
+    address,
+    alive,
+    answering,
+    done,
+    listening,
+    masters,
+    matrix,
+    on,
+    play,
+    started,
+    upload,
+)
 from conftest import Result, run
 
 PICTURES = 120
@@ -43,7 +58,10 @@ def whole(first: Result, tmp_path_factory: pytest.TempPathFactory) -> str:
         upload(tmp_path_factory.mktemp("pictures"), prefix, PICTURES)
     ran = done("run.yml", images_prefix=FEW, components=5, run_id=WHOLE, job_settings=CHUNKS)
     assert f"{PICTURES} computed, 0 reused" in ran.output
-    return matrix(tmp_path_factory.mktemp("results"), WHOLE, FEW)
+    folder = tmp_path_factory.mktemp("results")
+    scores = matrix(folder, WHOLE, FEW)
+    assert masters(folder, WHOLE).startswith("spark://")
+    return scores
 
 
 @contextmanager
@@ -105,13 +123,15 @@ def test_who_has_no_secret_is_refused(first: Result) -> None:
     """A worker and a driver of another account, on a member's own address, so that no closed port helps."""
     before = alive()
     environment = "set -a; . /opt/orchard/current/conf/orchard.env; cd /tmp"
+    held = f"cat >/tmp/held.py <<'END'\n{cluster_support.APPLICATION}\nEND"
     options = "--host $(hostname -I | cut -d' ' -f1) --port 7179 --work-dir /tmp/work spark://master:7077"
     worker = f"timeout 25 $SPARK_HOME/bin/spark-class org.apache.spark.deploy.worker.Worker {options} 2>&1; true"
-    for secret in ("", "_SPARK_AUTH_SECRET=0123456789abcdef0123456789abcdef"):
+    for secret in ("true", "_SPARK_AUTH_SECRET=0123456789abcdef0123456789abcdef"):
         told = on("worker-1", f"{environment}; {secret}; {worker}", user="nobody")
         assert alive() == before, told
         assert "authenticat" in told.lower() or "Unable to" in told or "Failed to connect" in told, told
     driver = "timeout 40 $SPARK_HOME/bin/spark-submit --conf spark.driver.port=7120 --name stranger /tmp/held.py 2>&1; true"
+    on("master", held)
     told = on("master", f"{environment}; {driver}", user="nobody")
     assert "stranger" not in str(cluster_support.cluster_state()), told
 
@@ -121,6 +141,7 @@ def test_the_same_bits_as_on_one_host(whole: str, tmp_path: Path) -> None:
     alone = done("run.yml", **values, run_id=ALONE, spark_master_url="local[2]")
     assert f"{PICTURES} computed, 0 reused" in alone.output
     assert matrix(tmp_path, ALONE, AGAIN) == whole
+    assert masters(tmp_path, ALONE) == "local[2]"
 
 
 def test_other_versions_on_a_worker_are_refused_in_a_sentence(first: Result, whole: str) -> None:

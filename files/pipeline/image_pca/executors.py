@@ -81,10 +81,12 @@ class SparkExecutor:
         if self._started is None:
             from pyspark import SparkConf, SparkContext  # noqa: PLC0415  (there may be no Spark at all)
 
-            conf = SparkConf().setAppName(self._name)
-            for name, value in DEFAULTS.items():
-                conf.setIfMissing(name, value)
             try:
+                # Without Java a SparkConf knows nothing of what spark-submit was told, and everything is "missing".
+                SparkContext._ensure_initialized()
+                conf = SparkConf().setAppName(self._name)
+                for name, value in DEFAULTS.items():
+                    conf.setIfMissing(name, value)
                 self._folder = tempfile.mkdtemp(prefix="orchard-")
                 self._started = SparkContext.getOrCreate(conf)
                 self._started.setLogLevel("WARN")
