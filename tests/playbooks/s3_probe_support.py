@@ -14,12 +14,12 @@ import yaml
 from conftest import TOP, Result, run
 from stacks_support import OVERRIDES, STANDINS, need_standins
 
-CASES: dict[str, dict[str, Any]] = yaml.safe_load((TOP / "tests/playbooks/s3_probe_cases.yml").read_text())["cases"]["hosts"]
+CASES: dict[str, dict[str, Any]] = yaml.safe_load((TOP / "tests/reference/s3_probe_cases.yml").read_text())["cases"]["hosts"]
 PACKAGES = ("boto3", "botocore", "jmespath", "numpy", "pillow", "pyarrow", "python-dateutil", "s3transfer", "six", "urllib3")
 RIGHTS = {"list": "s3:ListBucket", "put": "s3:PutObject", "get": "s3:GetObject", "delete": "s3:DeleteObject"}
 # Java is started at so many at once.
 AT_ONCE = "4"
-INVENTORIES = ("inventory/lab", "tests/molecule/inventory", "tests/playbooks/s3_probe_cases.yml")
+INVENTORIES = ("inventory/lab", "tests/molecule/inventory", "tests/reference/s3_probe_cases.yml")
 WAYS = ("spark-submit", "pyspark", "kernel")
 
 
