@@ -29,7 +29,7 @@ def digest12(value: Any) -> str:
 
 
 def sha512_in(text: str) -> str:
-    """Return the SHA-512 (128 hex digits) of a digest file, `HEX  file` or Apache's old `file: HEX HEX …` over lines; "" if none."""
+    """Return the SHA-512 of a digest file, `HEX  file` or Apache's old `file: HEX HEX …` over lines: 128 hex digits, or none."""
     digits = "".join(text.rpartition(":")[2].split()).lower() if ":" in text else text.strip().split(" ")[0].lower()
     return digits if re.fullmatch(r"[0-9a-f]{128}", digits) else ""
 
