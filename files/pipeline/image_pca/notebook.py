@@ -10,7 +10,7 @@ import numpy as np
 
 from .report_figures import by_label, plane
 
-WIDTH, HEIGHT, MARGIN = 640, 360, 40
+WIDTH, HEIGHT, MARGIN = 640, 360, 56
 LINE = 100
 BARS = 30
 DOTS = 4000
