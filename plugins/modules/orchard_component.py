@@ -172,7 +172,7 @@ def done(module: AnsibleModule) -> dict[str, Any]:
         result.update(looked(path, module.params["verify"] == "full"))
     elif module.params["state"] == "mended":
         # A dry run cannot know without trying; it says that the folder would be made anew or mended.
-        result["complete"] = result["changed"] = not module.check_mode and mend(path)
+        result["complete"] = result["changed"] = not module.check_mode and mend(path, module.params["verify"] == "full")
     elif module.params["state"] == "staged":
         result["diff"] = {"before": "", "after": f"{path}\n", "before_header": str(path), "after_header": str(path)}
         if not module.check_mode:
