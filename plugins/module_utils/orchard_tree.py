@@ -168,17 +168,18 @@ def drift(folder: Path, digests: bool = False) -> list[str] | None:
     return sorted(found) if found or same else [LISTING + OTHER_MODE]
 
 
-def mend(folder: Path) -> bool:
+def mend(folder: Path, digests: bool = False) -> bool:
     """Give back modes, owners and times, and remove what was added; return whether `folder` is then as it was sealed.
 
-    What lost its content is beyond that: it has to be made anew, and nothing is touched then.
+    What lost its content is beyond that: it has to be made anew, and nothing is touched then. Without `digests` a file that
+    kept its size and time has its content, too.
     """
     recorded = _recorded(folder)
     if not sealed(folder) or not recorded:
         return False
     looks = {name: now for name, now in _all_looks(folder).items() if name != LISTING}
     odd = [name for name, (was, _) in recorded.items() if looks.get(name) != was]
-    for name in odd:
+    for name in recorded if digests else odd:
         digest = recorded[name][1]
         if digest and (name not in looks or _digest(f"{folder}/{name}") != digest):
             return False

@@ -16,7 +16,7 @@ options:
     description:
       - C(looked) tells whether the folder is complete and what changed in it since; it changes nothing.
       - C(mended) gives back modes, owners and times, and removes what was added, where no content was lost.
-      - C(staged) removes what killed runs left and makes an empty folder to build in.
+      - C(staged) ends what killed runs left at work, removes what they left behind and makes an empty folder to build in.
         A complete folder in its place is kept aside.
       - C(placed) writes the marker and gives the built folder its name.
       - C(restored) removes a build that failed, and puts the folder that was kept aside back.
@@ -60,6 +60,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.orchard_builders import end_builders  # noqa: E402
 from ansible.module_utils.orchard_tree import MARKER, drift, mend, phrase, put_in_place, remove, seal  # noqa: E402
 
 
@@ -101,6 +102,7 @@ def restored(path: Path) -> bool:
 
 def abandoned(path: Path, in_place: bool) -> bool:
     """Remove an unfinished build, so that it takes no room; return whether a complete folder is there again."""
+    end_builders(path)
     remove(scratch_of(path))
     again = restored(path)
     unfinished = stage_of(path, in_place)
@@ -112,6 +114,7 @@ def abandoned(path: Path, in_place: bool) -> bool:
 def staged(path: Path, in_place: bool) -> None:
     """Make the empty folders that a build needs; what an earlier build left is removed, a complete folder is kept aside."""
     stage, scratch = stage_of(path, in_place), scratch_of(path)
+    end_builders(path)
     restored(path)
     if in_place and (path / MARKER).exists():
         remove(kept_of(path))
@@ -169,7 +172,7 @@ def done(module: AnsibleModule) -> dict[str, Any]:
         result.update(looked(path, module.params["verify"] == "full"))
     elif module.params["state"] == "mended":
         # A dry run cannot know without trying; it says that the folder would be made anew or mended.
-        result["complete"] = result["changed"] = not module.check_mode and mend(path)
+        result["complete"] = result["changed"] = not module.check_mode and mend(path, module.params["verify"] == "full")
     elif module.params["state"] == "staged":
         result["diff"] = {"before": "", "after": f"{path}\n", "before_header": str(path), "after_header": str(path)}
         if not module.check_mode:

@@ -87,6 +87,17 @@ class Host:
         """Run a playbook, which is killed at one of its tasks if `kill` says so."""
         record = Path(f"/tmp/orchard-kill-{os.getpid()}")
         record.unlink(missing_ok=True)
+        run = self.started(playbook, variables, kill, *options, record=record)
+        output, _ = run.communicate()
+        lines = record.read_text().splitlines() if record.exists() else []
+        record.unlink(missing_ok=True)
+        tasks = [(float(line.split("\t")[0]), line.split("\t")[1]) for line in lines]
+        return Played(run.returncode, output, tasks)
+
+    def started(
+        self, playbook: str, variables: dict[str, Any], kill: Kill | None = None, *options: str, record: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a playbook in a process group of its own."""
         environment = {
             **os.environ,
             "ORCHARD_LAB_NAME": self.name,
@@ -94,13 +105,14 @@ class Host:
             "ANSIBLE_CALLBACK_PLUGINS": f"{TOP}/plugins/callback:{CALLBACKS}",
             "ANSIBLE_CALLBACKS_ENABLED": "kill_at",
             "ANSIBLE_ROLES_PATH": f"{TOP}/roles:{TOP}/tests/faults/roles",
-            "ORCHARD_KILL_RECORD": str(record),
         }
+        if record:
+            environment["ORCHARD_KILL_RECORD"] = str(record)
         if kill:
             environment.update(ORCHARD_KILL_TASK=str(kill.task), ORCHARD_KILL_AFTER=str(kill.after))
             if kill.host:
                 environment["ORCHARD_KILL_SUPERVISOR"] = str(self.lab.supervisors()["master"])
-        done = subprocess.run(
+        return subprocess.Popen(
             ["ansible-playbook", playbook, *options, "--extra-vars", json.dumps(variables)],
             cwd=TOP,
             env=environment,
@@ -108,13 +120,8 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
             start_new_session=True,
         )
-        lines = record.read_text().splitlines() if record.exists() else []
-        record.unlink(missing_ok=True)
-        tasks = [(float(line.split("\t")[0]), line.split("\t")[1]) for line in lines]
-        return Played(done.returncode, done.stdout, tasks)
 
     def boot(self) -> None:
         """Boot the host, and wait until it answers."""

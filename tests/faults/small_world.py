@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,18 @@ class Small:
         """Return what is said by what serves, all of one version."""
         return f"java {version} spark {version} environment {version} version {version}"
 
-    def play(self, version: str, kill: Kill | None = None, *options: str, **variables: Any) -> Played:
-        """Provision one version."""
+    def variables(self, version: str, **more: Any) -> dict[str, Any]:
+        """Return what the playbook is given."""
         mirror = f"file://{FOLDER}/mirror"
-        given = {"small_version": version, "small_folder": FOLDER, "small_mirror": mirror, "small_digests": self.digests}
-        return self.host.play(PLAYBOOK, {**given, **variables}, kill, *options)
+        return {"small_version": version, "small_folder": FOLDER, "small_mirror": mirror, "small_digests": self.digests, **more}
+
+    def play(self, version: str, kill: Kill | None = None, *options: str, **more: Any) -> Played:
+        """Provision one version."""
+        return self.host.play(PLAYBOOK, self.variables(version, **more), kill, *options)
+
+    def started(self, version: str, **more: Any) -> subprocess.Popen[str]:
+        """Start to provision one version."""
+        return self.host.started(PLAYBOOK, self.variables(version, **more))
 
     def tree(self) -> str:
         """Return names, modes, owners, links and contents."""

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
+import subprocess
+import threading
+import time
 from pathlib import Path
 
 import ansible.module_utils
@@ -15,6 +20,7 @@ assert _SPEC is not None
 assert _SPEC.loader is not None
 module = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(module)
+builders = importlib.import_module("ansible.module_utils.orchard_builders").builders
 
 
 def complete(path: Path) -> bool:
@@ -80,3 +86,29 @@ def test_a_repair_that_failed_leaves_only_what_was_there(environment: Path) -> N
     assert module.abandoned(environment, True)
     assert [path.name for path in environment.parent.iterdir()] == [environment.name]
     assert complete(environment)
+
+
+def building(path: Path, seconds: int = 60) -> subprocess.Popen[bytes]:
+    """Start what a killed run would leave at work on the component at `path`, a process and its child."""
+    return subprocess.Popen(
+        ["sh", "-c", f"sleep {seconds} & sleep {seconds}; wait"], env={"PATH": "/usr/bin:/bin", "ORCHARD_BUILD": str(path)}
+    )
+
+
+def test_what_a_killed_run_left_at_work_is_ended_before_the_next_build(tmp_path: Path) -> None:
+    path, other = tmp_path / "root" / "java" / "21-12345678", tmp_path / "root" / "java" / "21-123456789"
+    mine, strange = building(path), building(other)
+    try:
+        while len(builders(path)) < 2 or len(builders(other)) < 2:
+            time.sleep(0.05)
+        # It has to be waited for as init does, or it stays as a dead process with no environment.
+        threading.Thread(target=mine.wait).start()
+        module.staged(path, False)
+        assert builders(path) == []
+        assert mine.wait(5) < 0
+        assert len(builders(other)) >= 2
+        assert strange.poll() is None
+    finally:
+        for process in (*builders(path), *builders(other)):
+            os.kill(process, signal.SIGKILL)
+        strange.wait()

@@ -162,6 +162,16 @@ def test_what_lost_its_content_is_not_mended_and_not_touched(component: Path, wh
     assert tree.drift(component) != []
 
 
+def test_content_that_hides_its_time_is_not_mended_away(component: Path) -> None:
+    """A full look that finds an edit must end in a new build, not in a folder that only looks well."""
+    file = next(path for path in sorted(component.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    seen, content = file.stat(), file.read_bytes()
+    file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert tree.drift(component, digests=True)
+    assert not tree.mend(component, digests=True)
+
+
 def test_a_listing_that_was_removed_is_found(component: Path) -> None:
     (component / tree.LISTING).unlink()
     assert tree.drift(component) == [".files was edited or removed"]
