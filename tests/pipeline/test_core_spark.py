@@ -119,6 +119,7 @@ def test_from_a_bucket_to_a_matrix_with_a_kill_on_the_way(bucket: Bucket, lite0:
     manifest = json.loads(bucket.get("runs/first/manifest.json"))
     assert manifest["model"]["weights"]["source"] != "random"
     assert {"spark", "java", "python", "numpy"} <= set(manifest["versions"])
+    assert manifest["versions"]["spark_master"] == "local[2]", "what spark-submit was told holds"
 
     second = Submitted(tmp_path / "second", **settings_for(bucket, lite0, "second"))
     assert second.wait() == 0, second.log

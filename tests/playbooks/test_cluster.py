@@ -31,10 +31,11 @@ from conftest import Result, run
 
 PICTURES = 120
 MOST_EXECUTIONS = 40
+SITE = {"spark_history": True}
 CHUNKS = {"chunk_images": 4}
 SECONDS = 240
 NAME = secrets.token_hex(3)
-FEW, AGAIN, THIRD = (f"images/{each}-{NAME}/" for each in ("few", "again", "third"))
+FEW, AGAIN, THIRD, FOURTH = (f"images/{each}-{NAME}/" for each in ("few", "again", "third", "fourth"))
 WHOLE, ALONE, KILLED = (f"{each}-{NAME}" for each in ("whole", "alone", "killed"))
 AGAIN_WORKER = "systemctl daemon-reload; systemctl restart orchard-spark-worker"
 EXECUTIONS = re.compile(r"remote executions on (\S+): (\d+)")
@@ -46,7 +47,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
     if not GIVEN:
         run("ansible-playbook", "playbooks/lab_down.yml", lab=LAB)
         done("playbooks/lab.yml", lab_workers=1)
-    yield done("site.yml")
+    yield done("site.yml", **SITE)
     if not GIVEN:
         run("ansible-playbook", "playbooks/lab_down.yml", lab=LAB)
 
@@ -54,7 +55,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
 @pytest.fixture(scope="module")
 def whole(first: Result, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The matrix of an undisturbed run on the cluster."""
-    for prefix in (FEW, AGAIN, THIRD):
+    for prefix in (FEW, AGAIN, THIRD, FOURTH):
         upload(tmp_path_factory.mktemp("pictures"), prefix, PICTURES)
     ran = done("run.yml", images_prefix=FEW, components=5, run_id=WHOLE, job_settings=CHUNKS)
     assert f"{PICTURES} computed, 0 reused" in ran.output
@@ -100,11 +101,11 @@ def test_daemons_are_the_accounts_and_no_command_line_has_the_secret(first: Resu
 
 def test_nothing_changes_on_a_second_run_and_a_dry_one(first: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "remote_executions")
-    second = done("site.yml")
+    second = done("site.yml", **SITE)
     assert set(second.changed().values()) == {0}
     counts = {host: int(count) for host, count in EXECUTIONS.findall(second.output)}
     assert set(counts) >= {"master", "worker-1"} and max(counts.values()) <= MOST_EXECUTIONS
-    assert set(done("site.yml", "--check", "--diff").changed().values()) == {0}
+    assert set(done("site.yml", "--check", "--diff", **SITE).changed().values()) == {0}
 
 
 def test_no_port_answers_a_host_outside(first: Result) -> None:
@@ -144,6 +145,34 @@ def test_the_same_bits_as_on_one_host(whole: str, tmp_path: Path) -> None:
     assert masters(tmp_path, ALONE) == "local[2]"
 
 
+def test_status_tells_of_hosts_workers_and_runs(whole: str) -> None:
+    said = done("playbooks/status.yml").output
+    assert re.search(r"Cluster spark://[0-9.]+:7077: \d workers alive, 0 of \d+ cores", said)
+    assert f"{WHOLE}  done: {PICTURES} rows, 0 rejected" in said
+    assert "Differences between hosts: none" in said
+
+
+def test_the_history_has_the_run(whole: str) -> None:
+    page = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:7082/api/v1/applications').read().decode())"
+    wait_for("master", f'python3 -c "{page}" | grep -q "Orchard {WHOLE}"')
+
+
+def test_logs_of_driver_and_executors_come_to_the_controller(whole: str, tmp_path: Path) -> None:
+    done("playbooks/logs.yml", run_id=WHOLE, results_dir=str(tmp_path))
+    names = {path.name for path in (tmp_path / "logs" / WHOLE).iterdir()}
+    assert {"master-driver.log", "worker-1-executor-0.log"} <= names
+
+
+def test_a_run_is_cancelled_and_goes_on_later(whole: str) -> None:
+    values = {"images_prefix": FOURTH, "components": 5, "job_settings": CHUNKS, "run_id": f"cancelled-{NAME}"}
+    going = started("run.yml", **values)
+    wait_for("master", f"grep -q '\"features\"' {STATE}/runs/cancelled-{NAME}/progress.jsonl")
+    assert "was cancelled" in done("playbooks/cancel.yml", run_id=f"cancelled-{NAME}").output
+    output, _ = going.communicate(timeout=SECONDS)
+    assert going.returncode != 0 and "Someone stopped it" in output, output[-3000:]
+    assert cluster_support.cluster_state()["activeapps"] == []
+
+
 def test_other_versions_on_a_worker_are_refused_in_a_sentence(first: Result, whole: str) -> None:
     folder = "/run/systemd/system/orchard-spark-worker.service.d"
     drop_in = f"mkdir -p {folder}; echo ORCHARD_COMPONENTS=other >{folder}/env; echo '[Service]' >{folder}/a.conf"
@@ -172,12 +201,12 @@ def test_a_new_host_joins_and_nothing_changes_elsewhere(first: Result) -> None:
     seed("worker-1", "worker-2")
     since = "systemctl show -p ActiveEnterTimestampMonotonic orchard-spark-master orchard-spark-worker"
     before = [on(host, since) for host in ("master", "worker-1")]
-    joined = done("site.yml")
+    joined = done("site.yml", **SITE)
     changed = joined.changed()
     assert changed["worker-2"] > 0 and (changed["master"], changed["worker-1"]) == (0, 0)
     assert [on(host, since) for host in ("master", "worker-1")] == before
     assert alive() == sorted([address("worker-1"), address("worker-2")])
-    assert set(done("site.yml").changed().values()) == {0}
+    assert set(done("site.yml", **SITE).changed().values()) == {0}
 
 
 def test_a_worker_that_dies_in_the_middle_costs_no_bit(whole: str, tmp_path: Path) -> None:
@@ -186,6 +215,8 @@ def test_a_worker_that_dies_in_the_middle_costs_no_bit(whole: str, tmp_path: Pat
     progress = f"{STATE}/runs/{KILLED}/progress.jsonl"
     wait_for("master", f'grep -q \'"features", "done": [1-9]\' {progress}')
     on("worker-1", "systemctl kill --signal=KILL orchard-spark-worker")
+    ended = f"grep -c 'stage_end.*features' {progress}; true"
+    assert on("master", ended) == "0", "the features were done before the worker was killed"
     output, _ = going.communicate(timeout=SECONDS)
     assert going.returncode == 0, output[-4000:]
     assert f"{PICTURES} keys listed = {PICTURES} rows + 0 rejected" in output

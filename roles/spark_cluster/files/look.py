@@ -70,7 +70,7 @@ def unit(name: str, asked: dict[str, Any], serving: str) -> dict[str, bool]:
             kept = Path(asked["secret"]).read_text().strip().partition("=")[2]
         except OSError:
             kept = ""
-        stale = stale or Path(runs_with.get("ORCHARD_GENERATION", "")).name != serving or runs_with.get(SECRET) != kept
+        stale = stale or Path(runs_with.get("ORCHARD_GENERATION", "")).name != serving or runs_with.get(SECRET, "") != kept
     return {"there": file.is_file(), "active": active, "enabled": found.get("UnitFileState") == "enabled", "stale": stale}
 
 
