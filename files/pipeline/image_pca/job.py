@@ -17,7 +17,7 @@ import functools
 import signal
 from typing import Any, Callable, Iterator, Sequence
 
-from . import compaction, matrix, outputs, projection, publishing, table
+from . import compaction, matrix, memory, outputs, projection, publishing, table
 from .errors import JobError
 from .executors import SparkExecutor, Tick
 from .features import Done, FeatureModel, Work, compute
@@ -85,6 +85,7 @@ class Job:
         reused = len(images) - count(chunks)
         told = functools.partial(self._tell, reused, len(images))
         told(0)
+        self._plan_memory(images, executor, bool(chunks))
         done: Sequence[Done] = executor.map(self._computation(executor.threads), chunks, told) if chunks else []
         for chunk in done:
             table.add_places(self.index, chunk.object_key, chunk.rows, limits)
@@ -92,11 +93,13 @@ class Job:
         rejected = (self._rejection(image, transient) for image in images)
         self.rejected = [item for item in rejected if item is not None]
         rows = sum(self._is_row(image) for image in images)
-        self.facts = {
-            "accounting": {"listed": len(images), "rows": rows, "rejected": len(self.rejected)},
-            "reused": reused,
-            "computed": len(images) - reused,
-        }
+        self.facts.update(
+            {
+                "accounting": {"listed": len(images), "rows": rows, "rejected": len(self.rejected)},
+                "reused": reused,
+                "computed": len(images) - reused,
+            }
+        )
         if rows + len(self.rejected) != len(images):
             raise self._lost(f"{rows} are rows and {len(self.rejected)} are rejected.")
         told(len(images) - reused, force=True)
@@ -105,6 +108,13 @@ class Job:
         for object_key, rows_there in compaction.compact(self.sink.spec, self.table_prefix, small, near):
             table.add_places(self.index, object_key, rows_there, limits)
         self.facts["compacted"] = sum(len(group) for group in small)
+
+    def _plan_memory(self, images: Sequence[ImageRef], executor: Any, work: bool) -> None:
+        slots, spark = (executor.slots, executor.spark) if work else (0, False)
+        needed = memory.plan(self.settings, self.model, images, slots, spark)
+        self.facts["memory"] = needed.as_dict()
+        self.progress.say(f"memory: {needed.told()}")
+        memory.judge(needed, self.settings, len(images), self.model.features, memory.available_bytes())
 
     def _computation(self, threads: int) -> Callable[[Tick, Chunk], Done]:
         work = Work(

@@ -108,6 +108,7 @@ def manifest_of(
             "largest_possible": min(fitted.n_samples, len(fitted.mean)),
             "variance_explained": float(fitted.explained_variance_ratio.sum()),
         },
+        "memory": facts["memory"],
         "versions": facts["versions"],
         "settings": settings.as_dict(),
         "seconds": dict(seconds),
