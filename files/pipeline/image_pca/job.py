@@ -17,7 +17,7 @@ import functools
 import signal
 from typing import Any, Callable, Iterator, Sequence
 
-from . import compaction, matrix, memory, outputs, projection, publishing, table
+from . import compaction, comparison, matrix, memory, outputs, projection, publishing, table
 from .errors import JobError
 from .executors import SparkExecutor, Tick
 from .features import Done, FeatureModel, Work, compute
@@ -66,10 +66,10 @@ class Job:
                 parts = matrix.parts_of(listing.images, self.index)
                 near = matrix.nearest(self.facts["accounting"]["rows"], self.model.features, executor)
                 fitted = self._fit(parts, near)
-                places, scores = self._scores(parts, fitted, near)
+                places, scores, errors = self._scores(parts, fitted, near)
             self.facts["versions"] = {**versions(), **executor.versions()}
         with self.progress.stage("writing"):
-            self._write(listing, [listing.images[place] for place in places], scores, fitted)
+            self._write(listing, [listing.images[place] for place in places], scores, errors, fitted)
         return summary_of(self.settings, self.progress.seconds, fitted, self.facts, self.sink.url(self.result.prefix))
 
     def _saved_model(self) -> PcaModel | None:
@@ -175,13 +175,13 @@ class Job:
 
     def _scores(self, parts: list[matrix.Part], fitted: PcaModel, executor: Any) -> Any:
         told = functools.partial(self._tell, 0, self.facts["accounting"]["rows"])
-        places, scores = matrix.scores(self.sink.spec, parts, fitted, executor, told)
+        places, scores, errors = matrix.scored(self.sink.spec, parts, fitted, executor, told)
         rows = self.facts["accounting"]["rows"]
         if not rows == len(set(places)) == len(scores):
             raise self._lost(f"of the {rows} good ones {len(set(places))} are in the table and {len(scores)} have scores.")
-        return places, scores
+        return places, scores, errors
 
-    def _write(self, listing: Listing, good: list[ImageRef], scores: Any, fitted: PcaModel) -> None:
+    def _write(self, listing: Listing, good: list[ImageRef], scores: Any, errors: Any, fitted: PcaModel) -> None:
         steps: Iterator[int] = iter(range(1, WRITING_STEPS + 1))
 
         def step() -> None:
@@ -189,12 +189,15 @@ class Job:
 
         url = self.source.url if self.settings.preset == "first-notebook" else None
         outputs.write_results(self.result, good, scores, model=fitted, rejected=self.rejected, step=step, url=url)
+        self.result.write(comparison.LISTED, comparison.listed_parquet(listing.images), table.PARQUET)
+        self.facts["changes"] = comparison.changes_since(self.sink, self.settings, listing.images, fitted, self.model.fingerprint)
         page = report_page(
             self.settings,
             self.model,
             self.source,
             good=good,
             scores=scores,
+            errors=errors,
             fitted=fitted,
             rejected=self.rejected,
             seconds=self.progress.seconds,

@@ -29,6 +29,7 @@ def report_page(
     *,
     good: Sequence[ImageRef],
     scores: Matrix,
+    errors: Matrix,
     fitted: PcaModel,
     rejected: Sequence[RejectedImage],
     seconds: Mapping[str, float],
@@ -53,7 +54,10 @@ def report_page(
                 }
                 for item in rejected
             ],
-            thumbnails=_thumbnails(settings, source, good, report.pick_thumbnails(rows, scores, settings.thumbnails)),
+            thumbnails=_thumbnails(settings, source, good, report.pick_thumbnails(rows, scores, settings.thumbnails, errors)),
+            errors=errors,
+            changes=facts["changes"],
+            computed=facts["computed"],
             seconds=dict(seconds),
             versions={**facts["versions"], "model": model.description.get("name", ""), **_engine(model)},
             accounting=facts["accounting"],
