@@ -53,7 +53,8 @@ def clusters(n: int = 300, k: int = 8, labels: int = 5, pictures: int = 60, **mo
         {"key": "images/kind 1/bomb.png", "label": "kind 1", "stage": "decode", "reason": "too many pixels", "bytes": 1_166_480},
     ]
     lost = more.pop("rejected", lost)
-    wanted = pick_thumbnails(rows, scores, pictures)
+    errors = random.gamma(2.0, size=n)
+    wanted = pick_thumbnails(rows, scores, pictures, errors)
     number = {key: index for index, (key, _) in enumerate(rows)}
     shades = [(40 + 53 * m % 200, 60 + 97 * m % 180, 50 + 31 * m % 190) for m in range(labels)]
     values: dict[str, Any] = {
@@ -64,6 +65,20 @@ def clusters(n: int = 300, k: int = 8, labels: int = 5, pictures: int = 60, **mo
         "seconds": {"listing": 0.4, "features": 38.7, "pca": 0.9, "writing": 1.2},
         "versions": {"python": "3.13.5", "spark": "4.1.4"},
         "accounting": {"listed": n + len(lost), "rows": n, "rejected": len(lost)},
+        "errors": errors,
+        "computed": n,
+        "changes": {
+            "run_id": "20260101T030405Z-12ab",
+            "finished": "2026-01-01T03:05:00+00:00",
+            "counts": {"new": 40, "gone": 8, "changed": 1},
+            "first": {
+                "new": [f"images/kind 0/{i:04d}.jpg" for i in range(20)],
+                "gone": list(HOSTILE),
+                "changed": ["images/a.jpg"],
+            },
+            "ratio": ratio * 0.9,
+            "same_space": 0.987,
+        },
         "settings": {"model": "EfficientNetLite0", "components": k, "standardize": False},
     }
     return ReportData(rows=rows, scores=scores, rejected=lost, **{**values, **more})

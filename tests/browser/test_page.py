@@ -51,6 +51,15 @@ def click(browser: Browser, selector: str) -> None:
     settle(browser)
 
 
+def test_an_outlier_and_a_neighbour_lead_to_their_places_in_the_map(browser: Browser) -> None:
+    browser.open(render(clusters()), 1440)
+    for part in ("#alike .outliers .tile", "#alike .near .tile"):
+        click(browser, part)
+        key = browser.run("return document.querySelector(arguments[0] + ' .for-readers').textContent", part)
+        assert str(key).partition(",")[0] in str(browser.run("return document.querySelector('#map-live').textContent"))
+        assert browser.complaints() == []
+
+
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize(("width", "dark"), [(360, False), (768, True), (1440, False)])
 def test_every_run_fits_every_window_and_asks_for_nothing(browser: Browser, name: str, width: int, dark: bool) -> None:
@@ -225,7 +234,8 @@ def test_picture_of_a_strip_leads_to_its_mark(browser: Browser) -> None:
 def test_pictures_are_there(browser: Browser) -> None:
     browser.open(render(clusters(pictures=80)))
     WebDriverWait(browser.driver, 5).until(lambda _: browser.run("return [...document.images].every((image) => image.complete)"))
-    assert browser.run("return document.images.length") == 6 * 12
+    assert browser.count("#ends img") == 6 * 12
+    assert browser.count("#alike .outliers img") == 12
     assert browser.run("return [...document.images].every((image) => image.naturalWidth > 0)")
 
 

@@ -34,6 +34,9 @@ def cores() -> int:
 class LocalExecutor:
     """One item after the other, here; the engine has all cores."""
 
+    slots = 1
+    spark = False
+
     def __init__(self) -> None:
         self.threads = cores()
 
@@ -63,6 +66,8 @@ class SparkExecutor:
     Spark starts with the first work: a run that finds everything computed does without.
     """
 
+    spark = True
+
     def __init__(self, name: str) -> None:
         self._name = name
         self._folder = ""
@@ -75,6 +80,11 @@ class SparkExecutor:
         if str(context.master).startswith("local"):
             return max(1, cores() // max(1, int(context.defaultParallelism)))
         return int(context.getConf().get("spark.task.cpus", "1"))
+
+    @property
+    def slots(self) -> int:
+        """Tasks at once on this host: none where a cluster does the work."""
+        return int(self._context.defaultParallelism) if str(self._context.master).startswith("local") else 0
 
     @property
     def _context(self) -> Any:

@@ -41,7 +41,8 @@ class Extractor(Protocol):
 class FeatureModel:
     """A model before it is loaded, small enough to travel with each task.
 
-    load(threads) gives the Extractor; it is called once in each process. description goes into the manifest.
+    load(threads) gives the Extractor; it is called once in each process. weights_bytes: of its parameters.
+    description goes into the manifest.
     """
 
     fingerprint: str
@@ -49,6 +50,7 @@ class FeatureModel:
     features: int
     load: Callable[[int], Extractor]
     resize: str = "bilinear"
+    weights_bytes: int = 0
     description: dict[str, Any] = field(default_factory=dict)
 
 

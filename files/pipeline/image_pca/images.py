@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
+import os
+import tempfile
+import threading
 import warnings
-from typing import Any
+from pathlib import Path
+from typing import Any, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +39,10 @@ TURNS = {
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 MAX_16_BIT = 65535
 THUMBNAIL_QUALITY = 80
+# Pillow has four bytes a pixel, and a second copy where it converts. Of larger pictures than this a host decodes one at a time.
+BYTES_A_PIXEL = 8
+LARGE_PIXELS = 25_000_000
+_LARGE = threading.Lock()
 
 # The limit on pixels is enforced here from the header, with a reason; Pillow's own would only warn.
 Image.MAX_IMAGE_PIXELS = None
@@ -47,8 +57,9 @@ def decode(data: bytes, input_size: tuple[int, int], max_pixels: int, resize: st
     """
     height, width = input_size
     try:
-        picture = _rgb(data, max_pixels)
-        return np.asarray(picture.resize((width, height), FILTERS[resize]), dtype=np.uint8)
+        picture = _opened(data, max_pixels)
+        with _turn(picture):
+            return np.asarray(_rgb(picture).resize((width, height), FILTERS[resize]), dtype=np.uint8)
     except MemoryError as error:
         raise _no_memory() from error
 
@@ -57,15 +68,38 @@ def thumbnail(data: bytes, size: int, max_pixels: int = 100_000_000) -> bytes:
     """A JPEG of at most size x size pixels with the picture's own proportions; raises Rejected."""
     output = io.BytesIO()
     try:
-        picture = _rgb(data, max_pixels, draft=size)
-        picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+        picture = _opened(data, max_pixels)
+        picture.draft("RGB", (2 * size, 2 * size))
+        with _turn(picture):
+            picture = _rgb(picture)
+            picture.thumbnail((size, size), Image.Resampling.LANCZOS)
         picture.save(output, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     except MemoryError as error:
         raise _no_memory() from error
     return output.getvalue()
 
 
-def _rgb(data: bytes, max_pixels: int, draft: int = 0) -> Image.Image:
+@contextlib.contextmanager
+def _turn(picture: Image.Image) -> Iterator[None]:
+    """To be held while the picture's pixels are in memory: large ones wait for each other, in all processes of this user."""
+    if picture.width * picture.height <= LARGE_PIXELS:
+        yield
+        return
+    with _LARGE:
+        path = Path(tempfile.gettempdir()) / f"orchard-large-picture-{os.getuid()}"
+        handle = -1
+        try:
+            with contextlib.suppress(OSError):  # where no such file can be, this process alone takes turns
+                handle = os.open(str(path), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                if os.fstat(handle).st_uid == os.getuid():
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            if handle >= 0:
+                os.close(handle)
+
+
+def _opened(data: bytes, max_pixels: int) -> Image.Image:
     if not data:
         raise Rejected("decode", "The file is empty.")
     try:
@@ -85,8 +119,10 @@ def _rgb(data: bytes, max_pixels: int, draft: int = 0) -> Image.Image:
         )
     if not width or not height:
         raise Rejected("decode", f"The picture has no pixels: {width} x {height}.")
-    if draft:
-        picture.draft("RGB", (2 * draft, 2 * draft))
+    return picture
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
     try:
         picture.load()
         return _upright(picture, _flat(picture))

@@ -10,6 +10,7 @@ from pathlib import Path
 from . import models
 from .errors import SettingsError
 from .features import FeatureModel
+from .memory import weights_bytes
 from .settings import PRESET_MODELS, Settings
 
 DISTRIBUTIONS = ("numpy", "pillow", "pyarrow", "boto3", "openvino", "tensorflow-cpu")
@@ -37,6 +38,7 @@ def prepared_model(settings: Settings) -> FeatureModel:
         features=description["features"],
         load=functools.partial(models.load_extractor, folder, engine),
         resize=description["resize"],
+        weights_bytes=weights_bytes(settings.model_dir),
         description={
             "name": description["name"],
             "weights": description["weights"],

@@ -17,7 +17,7 @@ import functools
 import signal
 from typing import Any, Callable, Iterator, Sequence
 
-from . import compaction, matrix, outputs, projection, publishing, table
+from . import compaction, comparison, matrix, memory, outputs, projection, publishing, table
 from .errors import JobError
 from .executors import SparkExecutor, Tick
 from .features import Done, FeatureModel, Work, compute
@@ -69,10 +69,10 @@ class Job:
                 parts = matrix.parts_of(listing.images, self.index)
                 near = matrix.nearest(self.facts["accounting"]["rows"], self.model.features, executor)
                 fitted = self.fit(parts, near)
-                places, scores = self.scores(parts, fitted, near)
+                places, scores, errors = self.scores(parts, fitted, near)
             self.facts["versions"] = {**versions(), **executor.versions()}
         with self.progress.stage("writing"):
-            self.write(listing, [listing.images[place] for place in places], scores, fitted)
+            self.write(listing, [listing.images[place] for place in places], scores, errors, fitted)
         return summary_of(self.settings, self.progress.seconds, fitted, self.facts, self.sink.url(self.result.prefix))
 
     def _saved_model(self) -> PcaModel | None:
@@ -88,6 +88,7 @@ class Job:
         reused = len(images) - count(chunks)
         told = functools.partial(self._tell, reused, len(images))
         told(0)
+        self._plan_memory(images, executor, bool(chunks))
         done: Sequence[Done] = executor.map(self._computation(executor.threads), chunks, told) if chunks else []
         for chunk in done:
             table.add_places(self.index, chunk.object_key, chunk.rows, limits)
@@ -95,11 +96,13 @@ class Job:
         rejected = (self._rejection(image, transient) for image in images)
         self.rejected = [item for item in rejected if item is not None]
         rows = sum(self._is_row(image) for image in images)
-        self.facts = {
-            "accounting": {"listed": len(images), "rows": rows, "rejected": len(self.rejected)},
-            "reused": reused,
-            "computed": len(images) - reused,
-        }
+        self.facts.update(
+            {
+                "accounting": {"listed": len(images), "rows": rows, "rejected": len(self.rejected)},
+                "reused": reused,
+                "computed": len(images) - reused,
+            }
+        )
         if rows + len(self.rejected) != len(images):
             raise self._lost(f"{rows} are rows and {len(self.rejected)} are rejected.")
         told(len(images) - reused, force=True)
@@ -108,6 +111,13 @@ class Job:
         for object_key, rows_there in compaction.compact(self.sink.spec, self.table_prefix, small, near):
             table.add_places(self.index, object_key, rows_there, limits)
         self.facts["compacted"] = sum(len(group) for group in small)
+
+    def _plan_memory(self, images: Sequence[ImageRef], executor: Any, work: bool) -> None:
+        slots, spark = (executor.slots, executor.spark) if work else (0, False)
+        needed = memory.plan(self.settings, self.model, images, slots, spark)
+        self.facts["memory"] = needed.as_dict()
+        self.progress.say(f"memory: {needed.told()}")
+        memory.judge(needed, self.settings, len(images), self.model.features, memory.available_bytes())
 
     def _computation(self, threads: int) -> Callable[[Tick, Chunk], Done]:
         work = Work(
@@ -168,15 +178,15 @@ class Job:
         )
 
     def scores(self, parts: list[matrix.Part], fitted: PcaModel, executor: Any) -> Any:
-        """Places of the good images in the listing, ascending, and their scores [n, k]."""
+        """Places of the good images in the listing, ascending, their scores [n, k] and reconstruction errors [n]."""
         told = functools.partial(self._tell, 0, self.facts["accounting"]["rows"])
-        places, scores = matrix.scores(self.sink.spec, parts, fitted, executor, told)
+        places, scores, errors = matrix.scored(self.sink.spec, parts, fitted, executor, told)
         rows = self.facts["accounting"]["rows"]
         if not rows == len(set(places)) == len(scores):
             raise self._lost(f"of the {rows} good ones {len(set(places))} are in the table and {len(scores)} have scores.")
-        return places, scores
+        return places, scores, errors
 
-    def write(self, listing: Listing, good: list[ImageRef], scores: Any, fitted: PcaModel) -> None:
+    def write(self, listing: Listing, good: list[ImageRef], scores: Any, errors: Any, fitted: PcaModel) -> None:
         """Write the results and the report, and last of all what makes the run visible."""
         steps: Iterator[int] = iter(range(1, WRITING_STEPS + 1))
 
@@ -185,12 +195,15 @@ class Job:
 
         url = self.source.url if self.settings.preset == "first-notebook" else None
         outputs.write_results(self.result, good, scores, model=fitted, rejected=self.rejected, step=step, url=url)
+        self.result.write(comparison.LISTED, comparison.listed_parquet(listing.images), table.PARQUET)
+        self.facts["changes"] = comparison.changes_since(self.sink, self.settings, listing.images, fitted, self.model.fingerprint)
         page = report_page(
             self.settings,
             self.model,
             self.source,
             good=good,
             scores=scores,
+            errors=errors,
             fitted=fitted,
             rejected=self.rejected,
             seconds=self.progress.seconds,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .executors import LocalExecutor, Tick
 from .listing import ImageRef
-from .pca import Matrix, Moments, PcaModel, fit_moments, fit_rows, merge, moments_of, transform
+from .pca import Matrix, Moments, PcaModel, errors_of, fit_moments, fit_rows, merge, moments_of, transform
 from .settings import Components
 from .storage import StorageSpec, open_storage
 from .table import READERS, Index, read_features
@@ -82,11 +82,18 @@ def scores(
     sink: StorageSpec, parts: list[Part], model: PcaModel, executor: Any, progress: Callable[[int], None]
 ) -> tuple[list[int], Matrix]:
     """Places in the listing, ascending, and the scores [n, k] of these images."""
-    blocks = executor.map(functools.partial(_scores, sink, model), parts, progress)
+    return scored(sink, parts, model, executor, progress)[:2]
+
+
+def scored(
+    sink: StorageSpec, parts: list[Part], model: PcaModel, executor: Any, progress: Callable[[int], None]
+) -> tuple[list[int], Matrix, Matrix]:
+    """As scores, and with them what the components miss of each image: its distance [n] from what they make of it."""
+    blocks = executor.map(functools.partial(_scored, sink, model), parts, progress)
     places = np.concatenate([np.asarray(part.places) for part in parts])
     order = np.argsort(places, kind="stable")
     together: Matrix = np.concatenate(blocks)[order]
-    return [int(place) for place in places[order]], together
+    return [int(place) for place in places[order]], np.ascontiguousarray(together[:, :-1]), together[:, -1]
 
 
 def _moments(sink: StorageSpec, tick: Tick, group: Sequence[Part]) -> Moments:
@@ -98,10 +105,12 @@ def _moments(sink: StorageSpec, tick: Tick, group: Sequence[Part]) -> Moments:
     return merged
 
 
-def _scores(sink: StorageSpec, model: PcaModel, tick: Tick, part: Part) -> Matrix:
-    block = transform(model, read_features(open_storage(sink), part.object_key, part.rows))
+def _scored(sink: StorageSpec, model: PcaModel, tick: Tick, part: Part) -> Matrix:
+    """Scores and, as the last column, errors."""
+    features = read_features(open_storage(sink), part.object_key, part.rows)
+    block = transform(model, features)
     tick(len(block))
-    return block
+    return np.column_stack([block, errors_of(model, features, block)])
 
 
 def _groups(parts: list[Part], columns: int) -> list[list[Part]]:

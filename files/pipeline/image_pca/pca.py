@@ -117,6 +117,15 @@ def transform(model: PcaModel, features: npt.NDArray[Any]) -> Matrix:
     return scores
 
 
+def errors_of(model: PcaModel, features: npt.NDArray[Any], scores: Matrix) -> Matrix:
+    """What the components miss of rows [n, d] with these scores: the distance [n] between a row and its reconstruction."""
+    placed = _placed(np.asarray(features), (model.mean, model.rest, model.scale))
+    with threadpool_limits(BLAS_THREADS):
+        placed -= scores @ model.components
+    distances: Matrix = np.sqrt(np.square(placed).sum(axis=1))
+    return distances
+
+
 def largest_possible(rows: int, columns: int) -> int:
     """How many components a table of that size has."""
     return min(rows, columns)

@@ -75,6 +75,11 @@ class Progress:
             line += f", {rate:.1f} images/s"
         self._say(line + ("" if eta is None else f", {clock(eta)} left"))
 
+    def say(self, line: str) -> None:
+        """A line for whoever reads the screen or the log."""
+        self._screen.write(("\r\x1b[K" if self._moving else "") + line + "\n")
+        self._screen.flush()
+
     def done(self, summary: dict[str, Any]) -> None:
         self._emit({"event": "done", **summary})
 

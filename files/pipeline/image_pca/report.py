@@ -20,6 +20,7 @@ import numpy as np
 from markupsafe import Markup
 
 from . import report_figures as figures
+from . import report_more as more
 from . import report_text as text
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -33,6 +34,7 @@ REJECTED_ROWS = 1000
 PICTURE_BYTES = 4_000_000
 """Size of all pictures together, as data URIs; later ones are left out."""
 _LARGE_END = 3
+RATE_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class ReportData:
     `rows` are (key, label) of the n rows of `scores` [n, k]; `explained_variance_ratio` [k] are shares of the total
     variance. `rejected` holds dicts with key, label, stage, reason, bytes. `thumbnails` maps a key to an encoded
     picture or its data URI, the most wanted first. `accounting` has listed, rows and rejected; `seconds` the time of each stage.
+    `errors` [n] are distances of the rows from their reconstructions, `changes` what comparison.changes_since found,
+    `computed` counts the images whose features are new.
     """
 
     run_id: str
@@ -55,16 +59,22 @@ class ReportData:
     versions: Mapping[str, Any] = field(default_factory=dict)
     accounting: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    errors: np.ndarray | None = None
+    changes: Mapping[str, Any] | None = None
+    computed: int | None = None
 
 
-def pick_thumbnails(rows: Sequence[tuple[str, str]], scores: np.ndarray, limit: int) -> list[str]:
+def pick_thumbnails(
+    rows: Sequence[tuple[str, str]], scores: np.ndarray, limit: int, errors: np.ndarray | None = None
+) -> list[str]:
     """Return the keys of at most `limit` rows whose pictures the report wants, the most wanted first.
 
-    First those at the ends of the first components (what the strips show), then one of each label, then an even
-    spread over the plane of the first two. `scores` is [n, k], in the order of `rows` (key, label).
+    First those at the ends of the first components (what the strips show), then outliers and neighbours, then one of each
+    label, then an even spread over the plane of the first two. `scores` is [n, k], in the order of `rows` (key, label).
     """
     scores = np.asarray(scores, dtype=np.float64)
-    chosen = figures.spread(rows, scores, _end_rows(scores), max(0, limit)) if len(rows) else []
+    shown = list(dict.fromkeys([*_end_rows(scores), *more.wanted_rows(rows, scores, errors)]))
+    chosen = figures.spread(rows, scores, shown, max(0, limit)) if len(rows) else []
     return [rows[index][0] for index in chosen]
 
 
@@ -76,7 +86,11 @@ def render(data: ReportData) -> str:
     groups = figures.by_label(data.rows)
     pictures = _pictures(data.thumbnails)
     where = {key: index for index, (key, _) in enumerate(data.rows)}
-    must = [*_end_rows(scores), *(where[key] for key in pictures if key in where)]
+    must = [
+        *_end_rows(scores),
+        *more.wanted_rows(data.rows, scores, data.errors),
+        *(where[key] for key in pictures if key in where),
+    ]
     drawn = figures.drawn(data.rows, list(dict.fromkeys(must)), DRAWN_POINTS)
     payload, thumbs = _payload(data, scores, groups, pictures, drawn)
     script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
@@ -96,7 +110,10 @@ def render(data: ReportData) -> str:
             labels=_labels(data, groups),
             labelled=len(groups),
             variance=_variance(data),
-            stages=_stages(data.seconds),
+            more=more.sections(data.rows, scores, data.errors, _tiles(data, drawn, thumbs)),
+            changes=more.shown_changes(data.changes, figures.finite_or_none(np.asarray(data.explained_variance_ratio))),
+            rates=more.rates(data.seconds, data.accounting, data.computed),
+            stages=more.stages(data.seconds),
             accounting=_accounting(data),
             drawn=len(drawn),
             rejected=list(data.rejected)[:REJECTED_ROWS],
@@ -156,13 +173,8 @@ def _payload(
 def _strips(
     data: ReportData, scores: np.ndarray, groups: dict[str, list[int]], drawn: list[int], thumbs: dict[int, int]
 ) -> list[dict[str, Any]]:
-    point = {row: index for index, row in enumerate(drawn)}
+    tile = _tiles(data, drawn, thumbs)
     ratio = figures.finite_or_none(np.asarray(data.explained_variance_ratio, dtype=np.float64))
-
-    def tile(row: int, component: int) -> dict[str, Any]:
-        key, label = data.rows[row]
-        score = float(scores[row, component])
-        return {"key": key, "label": label, "score": score, "point": point.get(row, -1), "thumb": thumbs.get(row, -1)}
 
     strips = []
     for component in range(min(figures.STRIPS, scores.shape[1])):
@@ -173,8 +185,8 @@ def _strips(
             {
                 "name": f"PC{component + 1}",
                 "share": ratio[component] if component < len(ratio) else None,
-                "low": [tile(row, component) for row in low],
-                "high": [tile(row, component) for row in high],
+                "low": [tile(row, float(scores[row, component])) for row in low],
+                "high": [tile(row, float(scores[row, component])) for row in high],
                 "bars": bars,
                 "zero": zero,
                 "low_labels": low_labels,
@@ -182,6 +194,17 @@ def _strips(
             }
         )
     return strips
+
+
+def _tiles(data: ReportData, drawn: list[int], thumbs: dict[int, int]) -> more.Tile:
+    """Makes what the page shows of a row with a number below it."""
+    point = {row: index for index, row in enumerate(drawn)}
+
+    def tile(row: int, score: float) -> dict[str, Any]:
+        key, label = data.rows[row]
+        return {"key": key, "label": label, "score": score, "point": point.get(row, -1), "thumb": thumbs.get(row, -1)}
+
+    return tile
 
 
 def _labels(data: ReportData, groups: dict[str, list[int]]) -> list[dict[str, Any]]:
@@ -208,17 +231,6 @@ def _variance(data: ReportData) -> dict[str, Any]:
         "needed": [(share, figures.needed(cumulative, share)) for share in SHARES],
         "table": list(zip(figures.finite_or_none(ratio), cumulative)),
     }
-
-
-def _stages(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
-    known = [(name, float(value)) for name, value in seconds.items() if np.isfinite(float(value))]
-    whole = sum(value for _, value in known) or 1.0
-    before = 0.0
-    stages = []
-    for name, value in known:
-        stages.append({"name": name, "seconds": value, "start": 100 * before / whole, "width": 100 * value / whole})
-        before += value
-    return stages
 
 
 def _accounting(data: ReportData) -> dict[str, Any]:
@@ -267,6 +279,7 @@ def _environment() -> jinja2.Environment:
     ):
         environment.filters[function.__name__] = function
     environment.filters["score"] = _score
+    environment.filters["rate"] = lambda value: f"{value:,.0f} images/s" if value >= RATE_DIGITS else f"{value:.2g} images/s"
     return environment
 
 

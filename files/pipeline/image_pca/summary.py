@@ -29,6 +29,7 @@ def report_page(
     *,
     good: Sequence[ImageRef],
     scores: Matrix,
+    errors: Matrix,
     fitted: PcaModel,
     rejected: Sequence[RejectedImage],
     seconds: Mapping[str, float],
@@ -53,7 +54,10 @@ def report_page(
                 }
                 for item in rejected
             ],
-            thumbnails=_thumbnails(settings, source, good, report.pick_thumbnails(rows, scores, settings.thumbnails)),
+            thumbnails=_thumbnails(settings, source, good, report.pick_thumbnails(rows, scores, settings.thumbnails, errors)),
+            errors=errors,
+            changes=facts["changes"],
+            computed=facts["computed"],
             seconds=dict(seconds),
             versions={**facts["versions"], "model": model.description.get("name", ""), **_engine(model)},
             accounting=facts["accounting"],
@@ -108,6 +112,7 @@ def manifest_of(
             "largest_possible": min(fitted.n_samples, len(fitted.mean)),
             "variance_explained": float(fitted.explained_variance_ratio.sum()),
         },
+        "memory": facts["memory"],
         "versions": facts["versions"],
         "settings": settings.as_dict(),
         "seconds": dict(seconds),

@@ -135,7 +135,7 @@ for (const tile of document.querySelectorAll(".tile")) {
   tile.disabled = Number(tile.dataset.point) < 0;
   tile.addEventListener("click", () => {
     const strip = tile.closest(".strip"), axis = [...document.querySelectorAll(".strip")].indexOf(strip);
-    if (axis !== state.x && axis !== state.y) {
+    if (strip && axis !== state.x && axis !== state.y) {
       selects.x.value = axis; selects.x.dispatchEvent(new Event("change"));
     }
     show(Number(tile.dataset.point));
