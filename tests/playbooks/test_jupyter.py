@@ -224,7 +224,8 @@ def test_a_login_shell_finds_every_program_of_the_generation(site: Site, first: 
 
 
 def test_a_shell_keeps_its_own_path_and_works_without_a_generation(site: Site, first: Result) -> None:
-    asked = "PATH=$PATH:/mine; PYTHONPATH=/own; . /etc/profile.d/orchard.sh; . /etc/profile.d/orchard.sh; echo $PATH; echo $PYTHONPATH"
+    twice = ". /etc/profile.d/orchard.sh; . /etc/profile.d/orchard.sh"
+    asked = f"PATH=$PATH:/mine; PYTHONPATH=/own; {twice}; echo $PATH; echo $PYTHONPATH"
     path, pythonpath = site.shell(f"sh -euc '{asked}'").splitlines()
     assert path.endswith(":/mine") and path.count("/opt/orchard/python_env") == 1
     assert pythonpath.endswith(":/own") and pythonpath.count("/opt/orchard/pipeline") == 1
