@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import TOP, Result, run
+from conftest import Result, run
+from jupyter_support import free_port, started, visit
 from provisioning import NOTHING, Site, a_site, executions
 from run_support import pictures
 
@@ -63,16 +63,10 @@ def password(first: Result) -> str:
 
 @pytest.fixture(scope="module")
 def given(site: Site, first: Result) -> str:
-    """Return a password that the operator has set."""
-    assert site.provision(jupyter_password=OTHER).status == 0
+    """Return a password that the operator has set, and that nothing has shown."""
+    done = site.provision("-vvv", jupyter_password=OTHER)
+    assert done.status == 0 and "unheard-of" not in done.output
     return OTHER
-
-
-def free_port() -> int:
-    """Return a port of this machine that nobody uses."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -88,25 +82,6 @@ def tunnel(site: Site, first: Result) -> Iterator[str]:
     assert again.changed()["master"] == 0 and closing[0] in again.output
     yield f"http://127.0.0.1:{port}"
     subprocess.run(["kill", closing[1]], check=True)
-
-
-def visit(address: str, password: str, *what: str) -> dict[str, Any]:
-    """Return what a person sees at Jupyter."""
-    done = subprocess.run(
-        [f"{os.environ['ORCHARD_PAYLOAD']}/bin/python", TOP / "tests/playbooks/jupyter_visitor.py", address, *what],
-        input=password,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
-
-
-def started(site: Site) -> str:
-    """Return what changes when Jupyter starts anew."""
-    return site.shell("systemctl show --property=InvocationID,ActiveState orchard-jupyter.service")
 
 
 def test_a_second_run_changes_nothing_asks_little_and_shows_no_password(
@@ -125,13 +100,14 @@ def test_a_second_run_changes_nothing_asks_little_and_shows_no_password(
 
 def test_the_password_is_nowhere_on_the_host_and_its_hash_is_the_users_alone(site: Site, password: str) -> None:
     assert site.shell(f"stat -c '%a %U %G' {HASH}; cut -c1-17 {HASH}").splitlines() == ["600 spark spark", "argon2:$argon2id$"]
-    # In two pieces, so that the command which looks for it is not found itself.
+    # In two pieces and by a file, so that what looks for it is not found itself.
+    site.shell(f"printf %s {password[:9]} >/dev/shm/p; printf '%s\\n' {password[9:]} >>/dev/shm/p")
     found = site.shell(
-        f"p='{password[:9]}''{password[9:]}'; {{ grep -rsl --exclude-dir=opt -F \"$p\" /var /etc /home /root /run /tmp "
-        f'--exclude-dir=journal; journalctl --no-pager | grep -F "$p"; '
-        "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -Fx \"$p\"; } || true"
+        "grep -rsl -D skip -Ff /dev/shm/p /etc /home /root /run /srv /tmp /usr/local /var; "
+        "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -cFf /dev/shm/p; "
+        "journalctl --no-pager | grep -cFf /dev/shm/p; rm /dev/shm/p"
     )
-    assert [line for line in found.splitlines() if "ansible" not in line] == []
+    assert found.split() == ["0", "0"]
 
 
 def test_it_listens_on_loopback_alone_as_the_jobs_user(site: Site, first: Result) -> None:
@@ -198,34 +174,31 @@ def test_a_kernel_may_write_its_notebooks_and_nothing_of_the_generation(site: Si
     write = "import os, pathlib; pathlib.Path('{}').write_text('x')"
     told = visit(tunnel, password, "--", write.format("mine.txt"), write.format("examples/mine.txt"))
     assert [bool(cell["error"]) for cell in told["cells"]] == [False, True]
-    assert (
-        site.shell("stat -c '%U %a' /var/lib/orchard/notebooks/mine.txt; rm /var/lib/orchard/notebooks/mine.txt") == "spark 640"
-    )
-    # The job's own programs for a terminal, and whose work a kernel sees.
-    look = "import subprocess; print(subprocess.run('command -v python spark-submit; ls /root', shell=True, capture_output=True))"
-    shown = visit(tunnel, password, "--", look)["cells"][0]["printed"]
-    assert "/opt/orchard/python_env/" in shown and "/opt/orchard/spark/" in shown and "/root" in shown
+    assert site.shell("cd /var/lib/orchard/notebooks; stat -c '%U %a' mine.txt; rm mine.txt") == "spark 640"
+
+
+def test_a_kernel_finds_the_programs_of_the_generation(tunnel: str, password: str) -> None:
+    look = "import shutil; print(*map(shutil.which, ['python', 'spark-submit', 'aws']))"
+    python, submit, aws = visit(tunnel, password, "--", look)["cells"][0]["printed"].split()
+    assert submit.startswith("/opt/orchard/spark/") and Path(python).parent == Path(aws).parent
 
 
 @pytest.mark.parametrize("user", ["spark", "admin"])
 def test_a_login_shell_finds_every_program_of_the_generation(site: Site, first: Result, user: str) -> None:
-    found = site.shell(
-        f"cd /; runuser -u {user} -- bash -lc 'command -v {' '.join(COMMANDS)}; readlink -f /opt/orchard/current/*'"
-    )
-    *programs, rest = found.split("\n", len(COMMANDS))
+    asked = f"command -v {' '.join(COMMANDS)}; readlink -f /opt/orchard/current/*"
+    found = site.shell(f"cd /; runuser -u {user} -- bash -lc '{asked}'").splitlines()
+    programs, components = found[: len(COMMANDS)], found[len(COMMANDS) :]
     assert [Path(path).name for path in programs] == list(COMMANDS)
-    components = rest.splitlines()
     assert [path for path in programs if not any(path.startswith(component + "/") for component in components)] == []
     job = "from pyspark.sql import SparkSession; print(SparkSession.builder.getOrCreate().range(7).count())"
     site.shell(f"echo '{job}' >/tmp/{user}.py")
-    assert (
-        site.shell(f"cd /tmp; runuser -u {user} -- bash -lc 'spark-submit --master local[1] /tmp/{user}.py 2>/dev/null'") == "7"
-    )
+    submit = f"cd /tmp; runuser -u {user} -- bash -lc 'spark-submit --master local[1] /tmp/{user}.py 2>/dev/null'"
+    assert site.shell(submit) == "7"
 
 
 def test_a_shell_keeps_its_own_path_and_works_without_a_generation(site: Site, first: Result) -> None:
-    twice = ". /etc/profile.d/orchard.sh; . /etc/profile.d/orchard.sh"
-    asked = f"PATH=$PATH:/mine; PYTHONPATH=/own; {twice}; echo $PATH; echo $PYTHONPATH"
+    profile = ". /etc/profile.d/orchard.sh"
+    asked = f"PATH=$PATH:/mine; PYTHONPATH=/own; {profile}; {profile}; echo $PATH; echo $PYTHONPATH"
     path, pythonpath = site.shell(f"sh -euc '{asked}'").splitlines()
     assert path.endswith(":/mine") and path.count("/opt/orchard/python_env") == 1
     assert pythonpath.endswith(":/own") and pythonpath.count("/opt/orchard/pipeline") == 1
@@ -237,56 +210,51 @@ def test_a_shell_keeps_its_own_path_and_works_without_a_generation(site: Site, f
 
 
 def test_a_given_password_is_taken_once_and_another_one_replaces_it(site: Site, tunnel: str, password: str) -> None:
-    first_start = started(site)
+    before = started(site)
     taken = site.provision(jupyter_password=OWN)
     assert taken.status == 0, taken.output[-6000:]
-    assert started(site) != first_start
+    after = started(site)
+    assert after != before
     assert visit(tunnel, password) == {"login": False} and visit(tunnel, OWN)["login"]
-    own_start = started(site)
-    for same in (site.provision(jupyter_password=OWN), site.provision()):
-        assert same.changed() == NOTHING
-    assert started(site) == own_start
-    replaced = site.provision("-vvv", jupyter_password=OTHER)
-    assert replaced.status == 0 and "unheard-of" not in replaced.output
-    assert visit(tunnel, OWN) == {"login": False} and visit(tunnel, OTHER)["login"]
+    assert site.provision(jupyter_password=OWN).changed() == NOTHING
+    assert started(site) == after
+
+
+def test_one_password_replaces_another_and_is_in_no_log(site: Site, tunnel: str, given: str) -> None:
+    assert visit(tunnel, OWN) == {"login": False} and visit(tunnel, given)["login"]
     assert site.shell("journalctl --no-pager | grep -c [u]nheard-of || true") == "0"
-    short = site.provision(jupyter_password="short")
-    assert short.status != 0 and "fewer than 8 characters" in short.output
 
 
-def test_what_was_changed_by_hand_is_mended_and_in_use(site: Site, tunnel: str, first: Result) -> None:
+def test_what_was_changed_by_hand_is_mended_and_in_use(site: Site, tunnel: str, given: str) -> None:
     site.shell(f"systemctl stop orchard-jupyter; sed -i s/^NoNewPrivileges.*// {UNIT}; chmod 0644 {HASH}")
     site.shell("rm /var/lib/orchard/notebooks/examples /etc/profile.d/orchard.sh; systemctl disable orchard-jupyter")
-    mended = site.provision(jupyter_password=OTHER)
+    mended = site.provision()
     assert mended.status == 0, mended.output[-6000:]
+    assert not SHOWN.search(mended.output)
     assert site.shell(f"grep -c NoNewPrivileges=yes {UNIT}; stat -c %a {HASH}; systemctl is-enabled orchard-jupyter").split() == [
         "1",
         "600",
         "enabled",
     ]
-    assert visit(tunnel, OTHER)["login"]
-    assert site.provision(jupyter_password=OTHER).changed() == NOTHING
+    assert visit(tunnel, given)["login"]
+    assert site.provision().changed() == NOTHING
 
 
-def test_it_starts_anew_with_another_generation_and_goes_back_with_it(site: Site, tunnel: str, first: Result) -> None:
+def test_it_starts_anew_with_another_generation_and_goes_back_with_it(site: Site, tunnel: str, given: str) -> None:
     before, generation = started(site), site.serving()
-    environment = (
-        "cat /proc/$(systemctl show --property=MainPID --value orchard-jupyter)/environ | tr '\\0' '\\n' | grep ^SPARK_CONF"
-    )
+    environment = f"tr '\\0' '\\n' </proc/{PID}/environ | grep ^SPARK_CONF_DIR"
     bumped = site.provision(**BUMP)
     assert "Services that run from it, restarted where what they run from changed: orchard-jupyter.service" in " ".join(
         bumped.output.split()
     )
     assert started(site) != before and site.serving() in site.shell(environment)
-    assert site.provision(**BUMP).changed() == NOTHING
     back = run("ansible-playbook", "playbooks/rollback.yml", lab=site.lab)
     assert back.status == 0, back.output[-6000:]
     assert site.serving() == generation and generation in site.shell(environment)
-    assert visit(tunnel, OTHER)["login"]
-    assert site.provision().changed() == NOTHING
+    assert visit(tunnel, given)["login"]
 
 
-def test_a_run_that_was_cut_off_before_the_restart_is_made_up_for(site: Site, first: Result) -> None:
+def test_a_run_that_was_cut_off_before_the_restart_is_made_up_for(site: Site, given: str) -> None:
     assert site.provision(**BUMP, accept_bad=True).status == 0
     before = started(site)
     gone_back = run(
@@ -298,21 +266,23 @@ def test_a_run_that_was_cut_off_before_the_restart_is_made_up_for(site: Site, fi
     assert started(site) != before
 
 
-def test_a_port_that_cannot_be_had_is_told_and_the_next_run_serves_again(site: Site, tunnel: str, first: Result) -> None:
+def test_a_port_that_cannot_be_had_and_a_password_that_is_too_short_are_told(site: Site, given: str) -> None:
     refused = site.provision(jupyter_port=22)
     assert refused.status != 0
     said = " ".join(refused.output.split())
-    assert "Jupyter does not answer on master" in said and "Permission denied" in said and "changed with jupyter_port" in said
-    assert site.provision().status == 0
-    assert visit(tunnel, OTHER)["login"]
+    assert "Jupyter does not answer on master" in said and "changed with jupyter_port" in said
+    assert "could not be started because port 22 is not available" in said.split("Its last lines:")[1]
+    short = site.provision(jupyter_password="short")
+    assert short.status != 0 and "jupyter_password has fewer than 8 characters" in " ".join(short.output.split())
 
 
-def test_without_jupyter_its_unit_is_gone_and_what_people_have_stays(site: Site, tunnel: str, first: Result) -> None:
+def test_without_jupyter_its_unit_is_gone_and_what_people_have_stays(site: Site, tunnel: str, given: str) -> None:
     site.shell("runuser -u spark -- touch /var/lib/orchard/notebooks/kept.ipynb")
     off = site.provision(jupyter_enabled=False)
     assert off.status == 0, off.output[-6000:]
     assert site.shell("ss -Hltn 'sport = :8888'; ls /etc/systemd/system/*jupyter* 2>/dev/null || true") == ""
     assert site.provision(jupyter_enabled=False).changed() == NOTHING
-    assert site.provision().status == 0
-    assert visit(tunnel, OTHER)["login"]
+    back = site.provision()
+    assert back.status == 0 and not SHOWN.search(back.output)
+    assert visit(tunnel, given)["login"]
     assert site.shell("ls /var/lib/orchard/notebooks").split() == ["examples", "kept.ipynb"]

@@ -1,7 +1,7 @@
 """Say what there is of Jupyter on this host, what differs from what is wished, and why it has to be restarted.
 
 It changes nothing. Standard input is the role's jupyter_wish; the answer is one JSON object:
-`there` (of the unit, anything), `differs` (of unit, enabled, notebooks, examples, password) and `restart` (reasons).
+`there` (of the unit, anything), `differs` (of unit, enabled, notebooks, examples, password, password_mode) and `restart` (reasons).
 """
 
 from __future__ import annotations
@@ -76,14 +76,15 @@ def differing(wish: dict[str, str]) -> list[str]:
         return ["unit", "enabled", "notebooks", "examples", "password"]
     unit, secret, examples = Path(wish["unit"]), Path(wish["password_file"]), Path(wish["notebooks"], "examples")
     same_unit = hashlib.sha256(text(unit).encode()).hexdigest() == wish["unit_sha256"]
-    kept = text(secret)
+    good = looks(secret)[:1] == [stat.S_IFREG] and right_password(wish, text(secret))
     right = {
         "unit": same_unit and looks(unit) == [stat.S_IFREG, 0o644, 0],
         "enabled": (WANTS / wish["service"]).is_symlink(),
         "notebooks": looks(Path(wish["notebooks"])) == [stat.S_IFDIR, 0o750, user],
         # Anything else of that name is the user's own.
         "examples": os.readlink(examples) == wish["examples"] if examples.is_symlink() else examples.exists(),
-        "password": looks(secret) == [stat.S_IFREG, 0o600, user] and right_password(wish, kept),
+        "password": good,
+        "password_mode": not good or looks(secret)[1:] == [0o600, user],
     }
     return [name for name, good in right.items() if not good]
 

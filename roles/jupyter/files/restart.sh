@@ -15,7 +15,8 @@ ask='import sys, urllib.request as r; r.urlopen("http://127.0.0.1:" + sys.argv[1
 until systemctl is-active --quiet "$unit" && /usr/bin/python3 -I -c "$ask" "$port" 2>/dev/null; do
     left=$((left - 1))
     if [ "$left" -le 0 ] || [ "$(systemctl show -p NRestarts --value "$unit")" != 0 ]; then
-        journalctl --unit="$unit" --lines=8 --output=cat --no-pager >&2
+        said=$(journalctl --unit="$unit" --lines=60 --output=cat --no-pager)
+        { printf '%s\n' "$said" | grep -E '^\[[CE] |Error: ' || printf '%s\n' "$said"; } | tail -n 4 >&2
         exit 1
     fi
     sleep 0.2
