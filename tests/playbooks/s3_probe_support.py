@@ -85,7 +85,9 @@ class Probed:
         return found
 
     def ways_in(self) -> str:
-        """What each way into Spark says."""
+        """What each way into Spark says, of an object that is put into the store's folder."""
+        data = "/var/lib/versitygw/data/orchard/probe/ways"
+        self.shell(f"mkdir -p {data}; seq 7 >{data}/seven.txt; chown -R versitygw:versitygw {data}/..", "store")
         script = ("-m", "ansible.builtin.script", "-a", "tests/playbooks/s3a_ways_in.sh")
         return run("ansible", "master", "--become", *script, lab=self.lab).output
 

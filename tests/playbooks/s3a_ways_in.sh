@@ -1,6 +1,6 @@
 #!/bin/bash
 # As the job's account, from the generation in service: a job by spark-submit, lines typed into pyspark, and a plain Python as a
-# notebook's kernel is. Each writes Parquet to s3a:// and reads it back, and says so.
+# notebook's kernel is. Each reads from s3a:// and says so; where the job's rights are enough, it writes Parquet there as well.
 set -eu
 folder=$(mktemp -d)
 chmod 0755 "$folder"
@@ -10,9 +10,11 @@ import os
 from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.getOrCreate()
-path = f"s3a://orchard/probe/ways/{os.environ['WAY']}"
-spark.range(7).write.mode("overwrite").parquet(path)
-print(os.environ["WAY"], "read", spark.read.parquet(path).count(), "rows")
+way, place = os.environ["WAY"], "s3a://orchard/probe/ways"
+print(way, "read", spark.read.text(place + "/seven.txt").count(), "rows")
+# An older S3A looks at each folder above as an object, which the job may not see.
+if spark.version >= "4": spark.range(7).write.mode("overwrite").parquet(f"{place}/{way}")
+if spark.version >= "4": print(way, "wrote", spark.read.parquet(f"{place}/{way}").count(), "rows")
 END
 
 way() {

@@ -48,7 +48,7 @@ def test_a_probe_leaves_nothing_in_the_bucket(probed: Probed, said: dict[str, st
 
 def test_each_way_into_spark_finds_the_keys_and_the_store(probed: Probed) -> None:
     said = probed.ways_in()
-    assert [way for way in WAYS if f"{way} read 7 rows" not in said] == [], said
+    assert [way for way in WAYS for done in ("read", "wrote") if f"{way} {done} 7 rows" not in said] == [], said
 
 
 def test_a_generation_that_cannot_use_the_bucket_does_not_serve(probed: Probed) -> None:

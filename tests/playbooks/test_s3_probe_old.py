@@ -1,4 +1,4 @@
-"""The probe of the bucket through the S3A of Spark 3.0, which says little of what is wrong and has old signatures for a trap."""
+"""The probe of the bucket through the S3A of Spark 3.0, which says least of what is wrong and signs in the old way by itself."""
 
 from __future__ import annotations
 
