@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
@@ -231,3 +232,18 @@ def test_a_lack_of_memory_says_nothing_about_the_picture(
     with pytest.raises(Rejected, match="not enough memory") as refused:
         thumbnail(data, 16) if where[1] == "thumbnail" else pixels(data)
     assert refused.value.transient
+
+
+@pytest.mark.parametrize(
+    ("how", "digest"),
+    [
+        ("bilinear", "2cca2c654060b0ef05a1bb0defaa165309cf60d51d94899a0a5f6e9114ca454d"),
+        ("bicubic", "e7488959e092aae41cdc5f7af48a8408a2ebd8b5fac00bcfb630e1ef0b304dcb"),
+    ],
+)
+def test_a_tall_picture_has_the_same_pixels_with_every_pillow(how: str, digest: str) -> None:
+    """The digests were seen with Pillow 10.4 and 13.0, which shrink and widen in another order when they may choose."""
+    rows, columns = np.mgrid[0:300, 0:100]
+    channels = (rows * columns % 256, (rows // 7 + columns // 3) % 2 * 255, (rows * 3 + columns * 5) % 256)
+    tall = Image.fromarray(np.stack(channels, axis=2).astype(np.uint8))
+    assert hashlib.sha256(decode(encoded(tall, "PNG"), (224, 224), LIMIT, how).tobytes()).hexdigest() == digest
