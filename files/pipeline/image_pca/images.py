@@ -65,8 +65,8 @@ def decode(data: bytes, input_size: tuple[int, int], max_pixels: int, resize: st
 
 
 def _resized(picture: Image.Image, width: int, height: int, how: Image.Resampling) -> Image.Image:
-    """Across first, then down. Left to itself Pillow 10 does so always and Pillow 13 only where it costs less, and what is rounded
-    to 8 bits in between differs by up to 17 of 255 levels: features would depend on the version."""
+    """Across first, then down. Left to itself Pillow 10 always does so and Pillow 13 only where it costs less, and what is
+    rounded to 8 bits in between differs by up to 17 of 255 levels: features would depend on the version."""
     return picture.resize((width, picture.height), how).resize((width, height), how)
 
 
