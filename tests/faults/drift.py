@@ -41,6 +41,13 @@ LINK = ("deleted", "owner", "led elsewhere", "made a folder")
 KEPT = "edited, its size and time kept"
 # Of these only a run with verify=full looks at the content.
 WITH_FULL = (KEPT,)
+OURS = "/opt/orchard /home/spark/.aws /home/spark/.hadoop /var/lib/orchard"
+# Content only where it is small and ours: what is large is told by size, and by its own digests.
+SITE_STATE = rf"""
+find {OURS} -name __pycache__ -prune -o -printf '%p %y %m %u %g %l\n' | sort
+find {OURS} -path '*/site-packages' -prune -o -type f -size -100k ! -name .complete ! -name .files ! -name '*.pyc' -print0 |
+  xargs -0 sha256sum | sort -k 2
+"""
 IDENTITIES = "find {roots} -printf '%p\\t%i %T@\\n' 2>/dev/null | sort; true"
 
 
@@ -109,12 +116,13 @@ class SmallWorld(Small):
         found = []
         for kind, file in (("java", "bin/java"), ("spark", "bin/spark-submit"), ("python_env", "bin/python")):
             folder = f"{root}/{kind}/2"
+            scope = (folder, f"{root}/downloads")
             found += [
-                Thing(f"{folder}/{file}", (*FILE, KEPT), (folder,)),
-                Thing(f"{folder}/.complete", FILE, (folder,)),
-                Thing(f"{folder}/.files", FILE, (folder,)),
-                Thing(f"{folder}/bin", FOLDER, (folder,)),
-                Thing(folder, FOLDER, (folder,)),
+                Thing(f"{folder}/{file}", (*FILE, KEPT), scope),
+                Thing(f"{folder}/.complete", FILE, scope),
+                Thing(f"{folder}/.files", FILE, scope),
+                Thing(f"{folder}/bin", FOLDER, scope),
+                Thing(folder, FOLDER, scope),
                 Thing(f"{root}/{kind}", ("mode", "owner"), (f"{root}/{kind}",)),
             ]
         found += [
@@ -134,8 +142,6 @@ class SmallWorld(Small):
 class SiteWorld:
     """A lab host on which site.yml was run."""
 
-    OURS = "/opt/orchard /home/spark/.aws /home/spark/.hadoop /var/lib/orchard"
-
     def __init__(self, host: Host) -> None:
         """Provision it."""
         self.host = host
@@ -146,16 +152,12 @@ class SiteWorld:
         return self.host.play("site.yml", variables)
 
     def state(self) -> str:
-        """Return what is managed; content where it is small, since what is large is told by its time and size."""
-        return self.host.ssh(
-            rf"find {self.OURS} -name __pycache__ -prune -o -printf '%p %y %m %u %g %l\n' | sort; "
-            rf"find {self.OURS} -type f -size -100k ! -name .complete ! -name .files ! -name '*.pyc' "
-            rf"! -path '*/site-packages/*' ! -name RECORD -exec sha256sum {{}} + | sort -k 2"
-        )
+        """Return what is managed."""
+        return self.host.ssh(SITE_STATE)
 
     def roots(self) -> str:
         """Return the folders."""
-        return self.OURS
+        return OURS
 
     def things(self) -> list[Thing]:
         """Return one file of each kind."""
@@ -167,7 +169,7 @@ class SiteWorld:
         six = self.host.ssh(f"ls {parts['python_env']}/lib/python3*/site-packages/six.py")
         files = self.host.ssh(f"ls {generation}/conf").split()
         return [
-            Thing(f"{parts['spark']}/bin/spark-submit", (*FILE, KEPT), (parts["spark"],)),
+            Thing(f"{parts['spark']}/bin/spark-submit", (*FILE, KEPT), (parts["spark"], "/opt/orchard/downloads")),
             Thing(six, ("edited", "mode"), (parts["python_env"],)),
             Thing(f"{parts['pipeline']}/image_pca/job.py", (*FILE, KEPT), (parts["pipeline"],)),
             Thing(f"{parts['model']}/model.json", ("deleted", "mode", "owner"), (parts["model"],)),

@@ -97,7 +97,7 @@ def test_what_a_killed_run_left_at_work_does_not_disturb_the_next(sweep: kill_sw
 @pytest.mark.parametrize("scenario", ["first", "bump"])
 def test_a_run_killed_at_any_task_leaves_what_served_and_the_next_converges(sweep: kill_sweep.Sweep, scenario: str) -> None:
     found = kill_sweep.sweep(sweep, scenario, KILLS, random.Random(SEED))  # noqa: S311  no secret
-    assert [(task, problem) for _, _, task, problem in found if problem] == []
+    assert [(each.task, each.problem) for each in found if each.problem] == []
     assert len(found) == KILLS
 
 
