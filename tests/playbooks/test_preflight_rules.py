@@ -184,11 +184,6 @@ def test_a_good_images_prefix_passes(judge: Judge, prefix: str) -> None:
     assert (done.returncode, found) == (0, {}), done.stdout
 
 
-def test_a_stack_that_is_not_built_yet_says_so(judge: Judge) -> None:
-    done, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, "stack": "later"})
-    assert set(found) == {"stack"} and "It is not built yet." in done.stdout and "-e stack=made" in done.stdout
-
-
 def test_a_run_needs_a_bucket_and_provisioning_does_not(judge: Judge) -> None:
     without = {"stack": "made"}
     _, found = judge({"good": GOOD_HOST}, {**without, "preflight_for_run": True})
