@@ -92,7 +92,6 @@ class Judge:
         stacks = {
             "stacks": {
                 "made": {"python": {"minimum": "3.10"}, "java": {}, "spark": {}},
-                "later": {"pending": "It is not built yet."},
             }
         }
         command = [
