@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ NEIGHBOURS = 5
 RATES = {"listing": "listed", "features": "computed", "pca": "rows"}
 """Stages with a rate, and what of the accounting they get done."""
 
-Tile = Callable[[int, float], dict[str, Any]]
+Tile = Callable[[int, float], Dict[str, Any]]
 
 
 def outliers(errors: np.ndarray | None) -> list[int]:
