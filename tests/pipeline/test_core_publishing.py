@@ -174,13 +174,13 @@ def test_two_jobs_of_one_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
         Job(Settings.create({**values, "standardize": flag}), small_model(), LocalExecutor, Progress(""))
         for flag in (False, True)
     )
-    write = second._write
+    write = second.write
 
     def late(*arguments: Any) -> None:
         first.run()
         write(*arguments)
 
-    monkeypatch.setattr(second, "_write", late)
+    monkeypatch.setattr(second, "write", late)
     with pytest.raises(JobError, match="complete run of that name"):
         second.run()
     manifest = json.loads(place.file("manifest.json"))
