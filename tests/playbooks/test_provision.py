@@ -128,7 +128,7 @@ def test_edits_by_hand_are_named_and_repaired(site: Site, first: Result) -> None
     said = " ".join(repaired.output.split())
     for phrase in ("bin/spark-submit was edited", "conf/spark-env.sh was edited", "image_pca/job.py has another mode or owner"):
         assert phrase in said, phrase
-    assert site.shell("grep -l '# mine' /opt/orchard/spark/*/bin/spark-submit /opt/orchard/current/conf/*; true") == ""
+    assert site.shell("grep -rl '# mine' /opt/orchard/spark/*/bin/spark-submit /opt/orchard/current/conf/*; true") == ""
     assert site.shell("stat -c %a /var/lib/orchard/runs") == "750"
     assert site.provision().changed() == NOTHING
 
