@@ -1,7 +1,7 @@
 """Say what there is of Jupyter on this host, what differs from what is wished, and why it has to be restarted.
 
 It changes nothing. Standard input is the role's jupyter_wish; the answer is one JSON object:
-`there` (of the unit, anything), `differs` (of unit, enabled, notebooks, examples, password, password_mode), `restart` (reasons).
+`there` (of the unit, anything), `differs` (names of what is not as wished) and `restart` (reasons).
 """
 
 from __future__ import annotations
