@@ -73,7 +73,7 @@ def some(draw: random.Random, method: str, path: str) -> str:
 def test_one_request_in_seven_may_fail(filled: Bucket, through: Any, seed: int) -> None:
     whole = run(filled, filled.endpoint, "whole", "/undisturbed")
     summary, proxy = through(some, seed=seed)
-    assert sum(proxy.faults[kind] for kind in KINDS) > 0.08 * proxy.passed
+    assert sum(proxy.faults[kind] for kind in KINDS) > 0.04 * proxy.passed
     assert (summary["rows"], summary["rejected"]) == (whole["rows"], 0)
     for name in ("pca.csv", "variance.csv", "rejected.csv"):
         assert filled.get(f"runs/faulty/{name}") == filled.get(f"undisturbed/runs/whole/{name}")
