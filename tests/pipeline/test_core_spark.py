@@ -189,7 +189,7 @@ def test_spark_and_no_spark_give_the_same_bits(spark: SparkExecutor, tmp_path: P
     found = []
     for executor in (spark, LocalExecutor()):
         model = matrix.fit(spec, parts, 24, executor, components=5, standardize=True)
-        places, scores = matrix.scores(spec, parts, model, executor, lambda _: None)
+        places, scores, _ = matrix.scores(spec, parts, model, executor, lambda _: None)
         found.append((model.components.tobytes(), scores.tobytes(), places))
     assert found[0] == found[1]
 

@@ -180,7 +180,7 @@ class Job:
     def scores(self, parts: list[matrix.Part], fitted: PcaModel, executor: Any) -> Any:
         """Places of the good images in the listing, ascending, their scores [n, k] and reconstruction errors [n]."""
         told = functools.partial(self._tell, 0, self.facts["accounting"]["rows"])
-        places, scores, errors = matrix.scored(self.sink.spec, parts, fitted, executor, told)
+        places, scores, errors = matrix.scores(self.sink.spec, parts, fitted, executor, told)
         rows = self.facts["accounting"]["rows"]
         if not rows == len(set(places)) == len(scores):
             raise self._lost(f"of the {rows} good ones {len(set(places))} are in the table and {len(scores)} have scores.")

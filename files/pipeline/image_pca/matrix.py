@@ -80,15 +80,9 @@ def gather(sink: StorageSpec, parts: Sequence[Part], columns: int) -> npt.NDArra
 
 def scores(
     sink: StorageSpec, parts: list[Part], model: PcaModel, executor: Any, progress: Callable[[int], None]
-) -> tuple[list[int], Matrix]:
-    """Places in the listing, ascending, and the scores [n, k] of these images."""
-    return scored(sink, parts, model, executor, progress)[:2]
-
-
-def scored(
-    sink: StorageSpec, parts: list[Part], model: PcaModel, executor: Any, progress: Callable[[int], None]
 ) -> tuple[list[int], Matrix, Matrix]:
-    """As scores, and with them what the components miss of each image: its distance [n] from what they make of it."""
+    """Places in the listing, ascending, the scores [n, k] of these images, and what the components miss of each: its
+    distance [n] from what they make of it."""
     blocks = executor.map(functools.partial(_scored, sink, model), parts, progress)
     places = np.concatenate([np.asarray(part.places) for part in parts])
     order = np.argsort(places, kind="stable")
