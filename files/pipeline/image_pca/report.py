@@ -73,7 +73,7 @@ def pick_thumbnails(
     label, then an even spread over the plane of the first two. `scores` is [n, k], in the order of `rows` (key, label).
     """
     scores = np.asarray(scores, dtype=np.float64)
-    shown = list(dict.fromkeys([*_end_rows(scores), *more.wanted_rows(rows, scores, errors)]))
+    shown = list(dict.fromkeys([*_end_rows(scores), *more.find(rows, scores, errors).rows]))
     chosen = figures.spread(rows, scores, shown, max(0, limit)) if len(rows) else []
     return [rows[index][0] for index in chosen]
 
@@ -86,9 +86,10 @@ def render(data: ReportData) -> str:
     groups = figures.by_label(data.rows)
     pictures = _pictures(data.thumbnails)
     where = {key: index for index, (key, _) in enumerate(data.rows)}
+    beyond = more.find(data.rows, scores, data.errors)
     must = [
         *_end_rows(scores),
-        *more.wanted_rows(data.rows, scores, data.errors),
+        *beyond.rows,
         *(where[key] for key in pictures if key in where),
     ]
     drawn = figures.drawn(data.rows, list(dict.fromkeys(must)), DRAWN_POINTS)
@@ -110,7 +111,7 @@ def render(data: ReportData) -> str:
             labels=_labels(data, groups),
             labelled=len(groups),
             variance=_variance(data),
-            more=more.sections(data.rows, scores, data.errors, _tiles(data, drawn, thumbs)),
+            more=beyond.sections(_tiles(data, drawn, thumbs)),
             changes=more.shown_changes(data.changes, figures.finite_or_none(np.asarray(data.explained_variance_ratio))),
             rates=more.rates(data.seconds, data.accounting, data.computed),
             stages=more.stages(data.seconds),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -42,20 +42,32 @@ def neighbours(rows: figures.Rows, scores: np.ndarray) -> list[tuple[int, list[t
     return found
 
 
-def wanted_rows(rows: figures.Rows, scores: np.ndarray, errors: np.ndarray | None) -> list[int]:
-    """The rows whose pictures these parts of the report show."""
-    near = neighbours(rows, scores)
-    return list(dict.fromkeys([*outliers(errors), *(row for row, _ in near), *(other for _, some in near for other, _ in some)]))
+class Found(NamedTuple):
+    """What these parts of the report show: (row, error), and (row, (row near it, distance)), each the first to be shown first."""
+
+    outliers: list[tuple[int, float]]
+    neighbours: list[tuple[int, list[tuple[int, float]]]]
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows whose pictures they want."""
+        near = [row for asked, some in self.neighbours for row in (asked, *(other for other, _ in some))]
+        return list(dict.fromkeys([*(row for row, _ in self.outliers), *near]))
+
+    def sections(self, tile: Tile) -> dict[str, Any]:
+        """For the page: outliers as tiles, and (tile, tiles of its neighbours)."""
+        return {
+            "outliers": [tile(row, error) for row, error in self.outliers],
+            "neighbours": [
+                (tile(row, 0.0), [tile(other, distance) for other, distance in some]) for row, some in self.neighbours
+            ],
+        }
 
 
-def sections(rows: figures.Rows, scores: np.ndarray, errors: np.ndarray | None, tile: Tile) -> dict[str, Any]:
-    """For the page: outliers as tiles, and (tile, tiles of its neighbours)."""
-    return {
-        "outliers": [tile(row, float(errors[row])) for row in outliers(errors)] if errors is not None else [],
-        "neighbours": [
-            (tile(row, 0.0), [tile(other, distance) for other, distance in near]) for row, near in neighbours(rows, scores)
-        ],
-    }
+def find(rows: figures.Rows, scores: np.ndarray, errors: np.ndarray | None) -> Found:
+    """Look once through all rows [n] for what these parts of the report show."""
+    missed = [] if errors is None else [(row, float(errors[row])) for row in outliers(errors)]
+    return Found(missed, neighbours(rows, scores))
 
 
 def stages(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
