@@ -7,6 +7,11 @@ import json
 TASK_MARK = "ORCHARD_JOB_ERROR "
 
 
+def printable(text: str) -> str:
+    """The text with whatever no line and no document may hold written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class JobError(Exception):
     """The run cannot go on. Says what happened, where, why, and what to do about it; as text it is one line."""
 
@@ -18,8 +23,7 @@ class JobError(Exception):
         self.todo = todo
 
     def __str__(self) -> str:
-        line = f"{self.what} ({self.where}): {self.why} {self.todo}"
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return printable(f"{self.what} ({self.where}): {self.why} {self.todo}")
 
     def as_dict(self) -> dict[str, str]:
         return {"what": self.what, "where": self.where, "why": self.why, "todo": self.todo}

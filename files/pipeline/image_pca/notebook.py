@@ -8,6 +8,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from .errors import printable
 from .report_figures import by_label, plane
 
 WIDTH, HEIGHT, MARGIN = 640, 360, 56
@@ -110,4 +111,4 @@ def _axes(below: str, beside: str) -> list[str]:
 
 def _text(value: str) -> str:
     """Text for SVG: markup is escaped, and what no document may hold is written out."""
-    return html.escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value))
+    return html.escape(printable(value))
