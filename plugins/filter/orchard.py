@@ -34,15 +34,6 @@ def sha512_in(text: str) -> str:
     return digits if re.fullmatch(r"[0-9a-f]{128}", digits) else ""
 
 
-def driver_memory_mb(memory_mb: int, share: float = 0.25, least: int = 1024, most: int = 4096) -> int:
-    """Return the heap of Spark's driver in MB: a share of the host's memory, in steps of 256 MB.
-
-    The steps keep the figure when a kernel reports a few pages less than the one before.
-    """
-    step = 256
-    return max(least, min(most, int(memory_mb * share) // step * step))
-
-
 def scratch_parent(mounts: list[dict[str, Any]], usual: str) -> str:
     """Return the folder for Spark's local files: `usual`, or `orchard` on the host's biggest writable disk if that is another.
 
@@ -63,4 +54,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return name → function."""
-        return {function.__name__: function for function in (digest8, digest12, sha512_in, driver_memory_mb, scratch_parent)}
+        return {function.__name__: function for function in (digest8, digest12, sha512_in, scratch_parent)}

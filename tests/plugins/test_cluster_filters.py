@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from plugin_loading import plugin
 
-
-def plugin(name: str) -> ModuleType:
-    """Return a filter plugin, which is no package's."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / "plugins" / "filter" / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-plan, status = plugin("cluster"), plugin("cluster_status")
+cluster, plan, status = plugin("filter/cluster"), plugin("filter/memory_plan"), plugin("filter/cluster_status")
 ADDRESSES = {"master": "10.0.0.1", "worker-1": "10.0.0.2", "worker-2": "10.0.0.3"}
 
 
@@ -41,9 +28,9 @@ def test_the_plan_leaves_room_for_python_and_does_not_waver() -> None:
 
 def test_a_hosts_address_is_what_was_set_before_what_was_found() -> None:
     facts = {"ansible_facts": {"default_ipv4": {"address": "10.0.0.9"}}}
-    assert plan.cluster_address(facts) == "10.0.0.9"
-    assert plan.cluster_address({**facts, "spark_address": "192.168.1.2"}) == "192.168.1.2"
-    assert plan.cluster_address({}) == ""
+    assert cluster.cluster_address(facts) == "10.0.0.9"
+    assert cluster.cluster_address({**facts, "spark_address": "192.168.1.2"}) == "192.168.1.2"
+    assert cluster.cluster_address({}) == ""
 
 
 def look(*members: str, active: bool = True) -> dict[str, Any]:
@@ -52,12 +39,12 @@ def look(*members: str, active: bool = True) -> dict[str, Any]:
 
 def test_a_newcomer_is_let_in_by_those_that_were_there() -> None:
     looks = {"master": look("10.0.0.1", "10.0.0.2"), "worker-1": look("10.0.0.1", "10.0.0.2"), "worker-2": look()}
-    assert plan.cluster_admission(looks, ADDRESSES) == {"by": "worker-2", "hosts": ["master", "worker-1"]}
+    assert cluster.cluster_admission(looks, ADDRESSES) == {"by": "worker-2", "hosts": ["master", "worker-1"]}
 
 
 def test_of_two_newcomers_one_sees_to_it() -> None:
     looks = {"master": look("10.0.0.1"), "worker-1": look(), "worker-2": look()}
-    assert plan.cluster_admission(looks, ADDRESSES) == {"by": "worker-1", "hosts": ["master"]}
+    assert cluster.cluster_admission(looks, ADDRESSES) == {"by": "worker-1", "hosts": ["master"]}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +57,7 @@ def test_of_two_newcomers_one_sees_to_it() -> None:
     ],
 )
 def test_otherwise_each_host_writes_its_own_list(looks: dict[str, Any]) -> None:
-    assert plan.cluster_admission(looks, ADDRESSES)["by"] == ""
+    assert cluster.cluster_admission(looks, ADDRESSES)["by"] == ""
 
 
 def answer(**other: Any) -> dict[str, Any]:

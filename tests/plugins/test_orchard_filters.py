@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from plugin_loading import plugin
 
 
 @pytest.fixture(scope="module")
 def filters() -> ModuleType:
     """Return the filter plugin."""
-    path = Path(__file__).parents[2] / "plugins" / "filter" / "orchard.py"
-    spec = importlib.util.spec_from_file_location("orchard_filters", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return plugin("filter/orchard")
+
+
+@pytest.fixture(scope="module")
+def plan() -> ModuleType:
+    """Return the filter plugin of Spark's memory."""
+    return plugin("filter/memory_plan")
 
 
 def test_the_order_of_keys_does_not_change_a_name(filters: ModuleType) -> None:
@@ -37,12 +36,12 @@ def test_a_digest_is_the_beginning_of_sha256(filters: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(("memory", "heap"), [(1900, 1024), (3900, 1024), (7800, 1792), (15900, 3840), (64000, 4096)])
-def test_the_driver_takes_a_quarter_from_one_to_four_gigabytes(filters: ModuleType, memory: int, heap: int) -> None:
-    assert filters.driver_memory_mb(memory) == heap
+def test_the_driver_takes_a_quarter_from_one_to_four_gigabytes(plan: ModuleType, memory: int, heap: int) -> None:
+    assert plan.driver_memory_mb(memory) == heap
 
 
-def test_a_few_pages_less_do_not_change_the_heap(filters: ModuleType) -> None:
-    assert filters.driver_memory_mb(7800) == filters.driver_memory_mb(7790)
+def test_a_few_pages_less_do_not_change_the_heap(plan: ModuleType) -> None:
+    assert plan.driver_memory_mb(7800) == plan.driver_memory_mb(7790)
 
 
 HEX = "0123456789ABCDEF" * 8
