@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import yaml
+from plugin_loading import plugin
 
 TOP = Path(__file__).resolve().parents[2]
-_SPEC = importlib.util.spec_from_file_location("failures", TOP / "plugins" / "filter" / "failures.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-filters = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(filters)
+filters = plugin("filter/failures")
 TABLE = yaml.safe_load((TOP / "roles" / "release" / "vars" / "failures.yml").read_text())["release_failures"]
 # The second entry's expression depends on what the server answered.
 FIXED = [entry for entry in TABLE if "{{" not in entry["words"]]

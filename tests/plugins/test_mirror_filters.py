@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
+from plugin_loading import plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 HASH = "--hash=sha256:" + "ab" * 32
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mirror", ROOT / "plugins/filter/mirror.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-mirror = _load()
+mirror = plugin("filter/mirror")
 STACKS = yaml.safe_load((ROOT / "group_vars/all/stacks.yml").read_text())["stacks"]
 
 

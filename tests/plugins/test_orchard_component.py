@@ -10,16 +10,10 @@ import threading
 import time
 from pathlib import Path
 
-import ansible.module_utils
 import pytest
+from plugin_loading import plugin
 
-PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
-ansible.module_utils.__path__.append(str(PLUGINS / "module_utils"))
-_SPEC = importlib.util.spec_from_file_location("orchard_component", PLUGINS / "modules" / "orchard_component.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-module = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(module)
+module = plugin("modules/orchard_component")
 builders = importlib.import_module("ansible.module_utils.orchard_builders").builders
 
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import ansible.module_utils
 import pytest
+from plugin_loading import plugin
 
-PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
-ansible.module_utils.__path__.append(str(PLUGINS / "module_utils"))
-_SPEC = importlib.util.spec_from_file_location("orchard_swap", PLUGINS / "modules" / "orchard_swap.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-module = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(module)
+module = plugin("modules/orchard_swap")
 swap = module.swap
 
 MB, GB = 1024**2, 1024**3

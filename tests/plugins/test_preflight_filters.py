@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from plugin_loading import plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSWER = """Welcome to host!
@@ -31,15 +30,7 @@ orchard:disk:/var/lib=/dev/sda1 7340032
 """
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("preflight", ROOT / "plugins/filter/preflight.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-preflight = _load()
+preflight = plugin("filter/preflight")
 
 
 def test_an_answer_is_read_through_a_login_banner() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
+from plugin_loading import plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = yaml.safe_load((ROOT / "roles/preflight/vars/main/version_rules.yml").read_text(encoding="utf-8"))
@@ -68,15 +67,7 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
 EXPECTED_OF_OLD = {"eol_spark3", "eol_python38", "eol_sdk_v1"}
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("preflight_versions", ROOT / "plugins/filter/preflight_versions.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-versions = _load()
+versions = plugin("filter/preflight_versions")
 
 
 def parts_of(stack: str, **changed: str) -> dict[str, str]:

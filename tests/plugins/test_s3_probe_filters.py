@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
+from plugin_loading import plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED: dict[str, dict[str, Any]] = json.loads((ROOT / "tests/reference/s3_probe.json").read_text(encoding="utf-8"))
@@ -18,15 +17,7 @@ SENTENCES = yaml.safe_load((ROOT / "roles/s3_probe/vars/main/sentences.yml").rea
 CASES = [(stack, case) for stack, cases in RECORDED.items() for case in cases]
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("s3_probe", ROOT / "plugins/filter/s3_probe.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-s3_probe = _load()
+s3_probe = plugin("filter/s3_probe")
 
 
 def verdict(seen: dict[str, Any]) -> dict[str, Any]:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import tarfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from plugin_loading import plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tree", ROOT / "plugins/filter/tree.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tree = _load()
+tree = plugin("filter/tree")
 
 
 @pytest.fixture
