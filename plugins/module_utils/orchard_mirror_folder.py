@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ansible.module_utils.orchard_tree import write_whole
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
@@ -29,17 +30,13 @@ PLATFORMS = [
     *(f"manylinux_2_{minor}_x86_64" for minor in GLIBC),
     *(f"{name}_x86_64" for name in ("manylinux2014", "manylinux2010", "manylinux1", "linux")),
 ]
-_BLOCK = 1 << 20
 Item = dict[str, Any]
 
 
 def digest_of(path: Path, algorithm: str = "sha256") -> str:
     """Return the hex digest of a file."""
-    found = hashlib.new(algorithm)
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 @functools.lru_cache(maxsize=None)
@@ -63,16 +60,11 @@ def _entry(path: Path) -> Item:
     return {"size": path.stat().st_size, "sha256": digest_of(path)}
 
 
-def _write_whole(path: Path, text: str) -> bool:
-    """Write a file whole or not at all, and only when its text changes; return whether it did."""
+def _rewritten(path: Path, text: str) -> bool:
+    """Write a file only when its text changes; return whether it did."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False
-    part = path.with_name("." + path.name + PART)
-    with part.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
+    write_whole(path, text)
     return True
 
 
@@ -192,7 +184,7 @@ class Mirror:
                 for path in sorted(wheels.glob("*.whl"))
             ]
             page = "<!DOCTYPE html>\n<title>Wheels</title>\n" + "\n".join(lines) + "\n"
-            self.changed |= _write_whole(wheels / INDEX, page)
+            self.changed |= _rewritten(wheels / INDEX, page)
             self.met.pop(wheels / INDEX, None)
             self.known.pop(f"{WHEELS}/{INDEX}", None)
         undigested = {item["name"] for item in wanted if item["name"] and not item["digests"] and item["kind"] != "digest"}
@@ -206,7 +198,7 @@ class Mirror:
             if name in undigested:
                 entry = {**entry, "unproven": "no digest of it is published"}
             files.append({"name": name, **entry, **notes.get(entry["sha256"], {})})
-        self.changed |= _write_whole(self.folder / MANIFEST, json.dumps({"files": files}, indent=1, ensure_ascii=False) + "\n")
+        self.changed |= _rewritten(self.folder / MANIFEST, json.dumps({"files": files}, indent=1, ensure_ascii=False) + "\n")
 
 
 def fill(mirror: Mirror, wanted: list[Item], dry: bool) -> tuple[list[Item], list[str]]:

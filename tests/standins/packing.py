@@ -12,16 +12,12 @@ from running import run
 
 # Of every file in every archive: 2021-06-23, the day of Spark 3.0.3.
 MOMENT = 1_624_406_400
-_BLOCK = 1 << 20
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the hex digest of a file."""
-    found = hashlib.new(algorithm)
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def digest_of_inputs(*inputs: str | Path) -> str:

@@ -22,16 +22,12 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 HELPER = "/usr/lib/apt/apt-helper"
 INDEX = "main/binary-amd64/Packages.xz"
 RECORD, ASKED = "SHA256SUMS", "ASKED"
-_BLOCK = 1 << 20
 
 
 def digest(path: Path) -> str:
     """Return the sha256 of a file."""
-    found = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def stop(release: str, reason: str, advice: str) -> NoReturn:
