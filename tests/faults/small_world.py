@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +84,16 @@ class Small:
         said = self.host.ssh(f"touch {FOLDER}/probe.end; sleep 0.5; sort {FOLDER}/probe.said | uniq -c")
         counted = [line.strip().partition(" ") for line in said.splitlines()]
         return {answer: int(count) for count, _, answer in counted}
+
+
+@contextmanager
+def serving_one(lab: str) -> Iterator[Small]:
+    """Boot a lab of its own on whose master version 1 serves, and nothing did before; remove it afterwards."""
+    host = Host(lab)
+    host.lab.down()
+    host.up()
+    small = Small(host)
+    small.forget()
+    small.play("1").must("version 1")
+    yield small
+    host.lab.down()

@@ -10,7 +10,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import boto3
 import yaml
+from botocore.config import Config
 from conftest import TOP, Result, run
 
 LABS = Path("/var/lib/orchard-lab")
@@ -69,6 +71,17 @@ class Lab:
     def keys(self) -> dict[str, str]:
         """The keys of the store."""
         return dict(yaml.safe_load((self.folder / "keys.yml").read_text()))
+
+    def store(self, user: str) -> Any:
+        """Return an S3 client of the store, with the key of `user`: job or operator."""
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://{self.state['hosts']['store']['address']}:7070",
+            region_name="us-east-1",
+            aws_access_key_id=self.keys[f"{user}_access_key"],
+            aws_secret_access_key=self.keys[f"{user}_secret_key"],
+            config=Config(s3={"addressing_style": "path"}),
+        )
 
     def supervisors(self) -> dict[str, int]:
         """Return host → process number of its systemd-nspawn."""

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import jinja2
 import yaml
 from conftest import TOP, Result, run
-from lab_support import LABS
+from lab_support import Lab
 from stacks_support import OVERRIDES, STANDINS, need_standins
 
 CASES: dict[str, dict[str, Any]] = yaml.safe_load((TOP / "tests/reference/s3_probe_cases.yml").read_text())["cases"]["hosts"]
@@ -88,16 +87,8 @@ class Probed:
 
     def ways_in(self) -> str:
         """What each way into Spark says, of an object with seven lines."""
-        hosts = yaml.safe_load((LABS / self.lab / "hosts.yml").read_text())["hosts"]
-        keys = yaml.safe_load((LABS / self.lab / "keys.yml").read_text())
         # Put, not laid into the store's folder: S3A refuses to read what has no entity tag.
-        boto3.client(
-            "s3",
-            endpoint_url=f"http://{hosts['store']['address']}:7070",
-            region_name="us-east-1",
-            aws_access_key_id=keys["operator_access_key"],
-            aws_secret_access_key=keys["operator_secret_key"],
-        ).put_object(Bucket="orchard", Key="probe/ways/seven.txt", Body=b"line\n" * 7)
+        Lab(self.lab).store("operator").put_object(Bucket="orchard", Key="probe/ways/seven.txt", Body=b"line\n" * 7)
         script = ("-m", "ansible.builtin.script", "-a", "tests/playbooks/s3a_ways_in.sh")
         return run("ansible", "master", "--become", *script, lab=self.lab).output
 

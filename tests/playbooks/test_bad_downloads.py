@@ -13,9 +13,9 @@ from conftest import TOP
 sys.path.insert(0, str(TOP / "tests" / "faults"))
 
 from bad_mirror import BadMirror
-from faulty_host import Host, Played
+from faulty_host import Played
 from small_archives import BIG, LAME, LATE
-from small_world import Small
+from small_world import Small, serving_one
 
 MB = 1_000_000
 # Seconds of silence; one more try of each download.
@@ -52,16 +52,10 @@ def said(done: Played) -> str:
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     """Provision version 1 on a lab of its own."""
-    host = Host("bad-downloads")
-    host.lab.down()
-    host.up()
-    small = Small(host)
-    small.forget()
-    small.play("1").must("version 1")
-    mirror = BadMirror(host.lab.state["gateway"], Path(small.archives.name))
-    yield World(small, mirror, small.tree())
-    mirror.close()
-    host.lab.down()
+    with serving_one("bad-downloads") as small:
+        mirror = BadMirror(small.host.lab.state["gateway"], Path(small.archives.name))
+        yield World(small, mirror, small.tree())
+        mirror.close()
 
 
 def test_a_good_mirror_is_told_from_a_bad_one_by_what_it_sends(world: World) -> None:

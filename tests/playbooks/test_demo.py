@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 from botocore.exceptions import ClientError
 from conftest import TOP, Result, run
+from lab_support import Lab
 
 LAB = "demo-test"
 LAB_FOLDER = Path("/var/lib/orchard-lab") / LAB
@@ -61,15 +61,7 @@ def demo() -> Iterator[Demo]:
 
 
 def client(who: str) -> Any:
-    keys = yaml.safe_load((LAB_FOLDER / "keys.yml").read_text())
-    hosts = yaml.safe_load((LAB_FOLDER / "hosts.yml").read_text())["hosts"]
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{hosts['store']['address']}:7070",
-        region_name="us-east-1",
-        aws_access_key_id=keys[f"{who}_access_key"],
-        aws_secret_access_key=keys[f"{who}_secret_key"],
-    )
+    return Lab(LAB).store(who)
 
 
 def on_host(host: str, command: str) -> Result:

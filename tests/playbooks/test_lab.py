@@ -7,9 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 from lab_support import Lab, boot_id
 
 QUIET_SECONDS = 10
@@ -24,18 +22,6 @@ def lab() -> Iterator[Lab]:
     lab.up()
     yield lab
     lab.down()
-
-
-def s3(lab: Lab, user: str = "operator") -> object:
-    """Return a client of the lab's store."""
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{lab.state['hosts']['store']['address']}:7070",
-        region_name="us-east-1",
-        aws_access_key_id=lab.keys[f"{user}_access_key"],
-        aws_secret_access_key=lab.keys[f"{user}_secret_key"],
-        config=Config(s3={"addressing_style": "path"}),
-    )
 
 
 def test_a_second_run_changes_nothing_and_is_quick(lab: Lab) -> None:
@@ -88,7 +74,7 @@ def test_secrets_show_in_no_output_of_a_play(lab: Lab) -> None:
     for secret in secrets:
         assert secret not in result.output
     assert (lab.folder / "keys.yml").stat().st_mode & 0o777 == 0o600
-    s3(lab).put_object(Bucket="orchard", Key="images/after", Body=b"new keys work")  # type: ignore[attr-defined]
+    lab.store("operator").put_object(Bucket="orchard", Key="images/after", Body=b"new keys work")
 
 
 def test_another_release_is_refused_with_advice(lab: Lab) -> None:
@@ -107,7 +93,7 @@ def test_a_second_lab_elsewhere_stands_and_falls_alone(lab: Lab, tmp_path: Path)
         assert other.state["subnet"] != lab.state["subnet"]
         assert other.on("master", ". /etc/os-release; echo $VERSION_CODENAME") == "bookworm"
         assert other.on("master", "systemctl is-system-running") == "running"
-        s3(other).put_object(Bucket="orchard", Key="images/x", Body=b"")  # type: ignore[attr-defined]
+        other.store("operator").put_object(Bucket="orchard", Key="images/x", Body=b"")
         assert other.keys["operator_secret_key"] != lab.keys["operator_secret_key"]
         assert set(other.up().changed().values()) == {0}
     finally:

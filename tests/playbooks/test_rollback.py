@@ -10,8 +10,8 @@ from conftest import TOP
 
 sys.path.insert(0, str(TOP / "tests" / "faults"))
 
-from faulty_host import Host, Played
-from small_world import Small
+from faulty_host import Played
+from small_world import Small, serving_one
 
 REASON = "pictures came out upside down"
 
@@ -19,14 +19,8 @@ REASON = "pictures came out upside down"
 @pytest.fixture(scope="module")
 def small() -> Iterator[Small]:
     """A lab host on which version 1 serves, and nothing did before."""
-    host = Host("rollback")
-    host.lab.down()
-    host.up()
-    small = Small(host)
-    small.forget()
-    small.play("1").must("version 1")
-    yield small
-    host.lab.down()
+    with serving_one("rollback") as small:
+        yield small
 
 
 def said(done: Played) -> str:

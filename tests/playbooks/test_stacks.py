@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-import yaml
 from conftest import TOP, Result, run
-from lab_support import LABS
+from lab_support import Lab
 from provisioning import NOTHING
 from stacks_support import PREFIX, StackSite, a_stack_site, need_standins, real_pictures
 
@@ -57,15 +55,7 @@ class Ran:
 
 def features_of(manifest: dict[str, Any], folder: Path) -> Path:
     """Bring the run's feature objects into `folder`."""
-    keys = yaml.safe_load((LABS / LAB / "keys.yml").read_text())
-    hosts = yaml.safe_load((LABS / LAB / "hosts.yml").read_text())["hosts"]
-    store = boto3.client(
-        "s3",
-        endpoint_url=f"http://{hosts['store']['address']}:7070",
-        region_name="us-east-1",
-        aws_access_key_id=keys["operator_access_key"],
-        aws_secret_access_key=keys["operator_secret_key"],
-    )
+    store = Lab(LAB).store("operator")
     folder.mkdir()
     for number, item in enumerate(manifest["feature_objects"]):
         store.download_file("orchard", item["key"] if isinstance(item, dict) else item, str(folder / f"{number:05}.parquet"))
