@@ -147,22 +147,22 @@ class TestAccounting:
 
     def test_a_row_without_scores(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         place.add(pictures(8))
-        scored = matrix.scored
+        scores = matrix.scores
 
         def short(*arguments: Any) -> Any:
-            places, block, errors = scored(*arguments)
+            places, block, errors = scores(*arguments)
             return places, block[1:], errors
 
-        monkeypatch.setattr(matrix, "scored", short)
+        monkeypatch.setattr(matrix, "scores", short)
         self.refused(place, "of the 8 good ones 8 are in the table and 7 have scores.")
 
     def test_an_image_that_is_there_twice(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         place.add(pictures(8))
-        scored = matrix.scored
+        scores = matrix.scores
 
         def doubled(*arguments: Any) -> Any:
-            places, block, errors = scored(*arguments)
+            places, block, errors = scores(*arguments)
             return [places[0], *places[:-1]], block, errors
 
-        monkeypatch.setattr(matrix, "scored", doubled)
+        monkeypatch.setattr(matrix, "scores", doubled)
         self.refused(place, "of the 8 good ones 7 are in the table and 8 have scores.")
