@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import Rejected
-from .images import decode
+from .isolated import DECODERS, begin, decode
 from .listing import ImageRef
 from .plan import Chunk
 from .storage import Storage, StorageSpec, open_storage
 from .table import PARQUET, Outcome, Row, chunk_name, outcomes, read_outcomes, to_parquet
 
 FETCHERS = 8
-DECODERS = 2
 AHEAD_IMAGES = 48
 AHEAD_BYTES = 134_217_728
 
@@ -78,6 +77,7 @@ class Done(NamedTuple):
 
 def compute(work: Work, tick: Callable[[int], None], chunk: Chunk) -> Done:
     """Compute one chunk and commit it; tick(n) is told of every n images that are through."""
+    begin()
     source, sink = open_storage(work.source), open_storage(work.sink)
     extractor = _extractor(work.model.fingerprint, work.threads, work.model)
     rows: list[Row] = []

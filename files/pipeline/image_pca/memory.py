@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Sequence
 
 from .errors import JobError
-from .features import AHEAD_BYTES, AHEAD_IMAGES, DECODERS, FeatureModel
+from .features import AHEAD_BYTES, AHEAD_IMAGES, FeatureModel
 from .images import BYTES_A_PIXEL, LARGE_PIXELS
+from .isolated import DECODERS
 from .listing import ImageRef
 from .pca import FEWEST_ROWS, GRAM_COLUMNS
 from .settings import Settings
@@ -23,6 +24,7 @@ MB = 1 << 20
 JVM = 300 * MB
 DRIVER = 230 * MB
 WORKER = 230 * MB
+DECODER = 25 * MB
 WEIGHTS_TIMES = 3  # as the file has them, as the engine lays them out, and the layers' values
 BYTES_A_KEY = 1024
 SQUARES_OF_A_COVARIANCE = 6
@@ -81,13 +83,13 @@ def plan(settings: Settings, model: FeatureModel, images: Sequence[ImageRef], sl
     large = BYTES_A_PIXEL * settings.max_pixels if settings.max_pixels > LARGE_PIXELS else 0
     return Plan(
         spark=JVM if spark else 0,
-        driver=DRIVER + BYTES_A_KEY * rows,
+        driver=DRIVER + DECODERS * DECODER + BYTES_A_KEY * rows,
         slots=slots,
-        worker=(WORKER if spark else 0) + WEIGHTS_TIMES * model.weights_bytes + ahead,
+        worker=(WORKER + DECODERS * DECODER if spark else 0) + WEIGHTS_TIMES * model.weights_bytes + ahead,
         pictures=DECODERS * usual,
         large=large,
         pca=pca_bytes(rows, model.features, components),
-        writing=max(large, usual) + rows * components * (3 * DOUBLE + CSV_BYTES_A_NUMBER),
+        writing=max(large, DECODERS * usual) + rows * components * (3 * DOUBLE + CSV_BYTES_A_NUMBER),
     )
 
 

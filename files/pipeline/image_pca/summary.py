@@ -11,7 +11,7 @@ from typing import Any, Mapping, Sequence
 from . import report
 from .errors import JobError, Rejected
 from .features import FeatureModel
-from .images import thumbnail
+from .isolated import thumbnail
 from .listing import ImageRef, Listing
 from .outputs import RejectedImage, rejected_csv
 from .pca import Matrix, PcaModel
