@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import AbstractSet, Any, Dict, NamedTuple, Sequence, Tuple
+from typing import AbstractSet, Any, Callable, Dict, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -118,8 +118,11 @@ def _lists(vectors: Sequence[npt.NDArray[np.float32] | None]) -> Any:
     return pa.ListArray.from_arrays(marked, pa.array(values, pa.float32()))
 
 
-def read_index(storage: Storage, prefix: str, limits: AbstractSet[str]) -> Index:
-    """What the table holds: places by (key, etag). Refusals under other limits than these do not count.
+def read_index(
+    storage: Storage, prefix: str, limits: AbstractSet[str], accept: Callable[[str, Sequence[Outcome]], bool] | None = None
+) -> Index:
+    """What the table holds: places by (key, etag). Refusals under other limits than these do not count, nor does an
+    object that accept(name, rows) refuses.
 
     Where the same image is there twice, a refusal under one of the limits counts, so that equal runs
     end alike; otherwise the largest object, and the one that sorts first of equal ones.
@@ -128,7 +131,8 @@ def read_index(storage: Storage, prefix: str, limits: AbstractSet[str]) -> Index
     index: Index = {}
     with ThreadPoolExecutor(READERS) as pool:
         for info, rows in zip(objects, pool.map(lambda info: read_outcomes(storage, info.key, info.size), objects)):
-            add_places(index, info.key, rows, limits)
+            if accept is None or accept(info.key, rows):
+                add_places(index, info.key, rows, limits)
     return index
 
 
