@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import io
 import json
-from typing import AbstractSet, Any, Callable, FrozenSet, List, NamedTuple, Sequence
+from typing import AbstractSet, Any, Callable, NamedTuple, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,8 +32,8 @@ class Planned(NamedTuple):
     """What a run has to do. objects: those of the table that held something of use when it began."""
 
     listing: Listing
-    chunks: List[Chunk]
-    objects: FrozenSet[str]
+    chunks: list[Chunk]
+    objects: frozenset[str]
 
     def accepts(self) -> Callable[[str, Sequence[Outcome]], bool]:
         """Whether an object of the table, by its name and rows, was there when the run began or is a chunk of its own."""
