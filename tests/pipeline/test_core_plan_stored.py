@@ -155,7 +155,7 @@ def test_a_plan_comes_back_from_s3_as_it_went(bucket: Any) -> None:
     settings = Settings.create({"images": "s3://abc/images", "output": f"s3://{bucket.name}", "model_dir": "m", "run_id": "one"})
     plans = Plans(sink, "features/f/", settings)
     assert plans.find() is None
-    images = [resuming.ImageRef(f"images/é {number}", "", str(number), 1 << 40) for number in range(100)]
+    images = [resuming.ImageRef(f"images/é {number:03}", "", str(number), 1 << 40) for number in range(100)]
     made = resuming.planned(resuming.Listing(images, 3), {}, 7)
     plans.store(made)
     plans.store(made)

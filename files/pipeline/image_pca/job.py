@@ -110,9 +110,9 @@ class Job:
         elif plans:
             plans.store(planned)
         done: Sequence[Done] = executor.map(self._computation(executor.threads), chunks, told) if chunks else []
-        for chunk in done:
-            table.add_places(self.index, chunk.object_key, chunk.rows, limits)
-        transient = {item[0]: RejectedImage(*item) for chunk in done for item in chunk.transient}
+        for chunk, result in zip(chunks, done):
+            table.add_places(self.index, result.object_key, result.rows_of(chunk), limits)
+        transient = {item[0]: RejectedImage(*item) for result in done for item in result.transient}
         rejected = (self._rejection(image, transient) for image in images)
         self.rejected = [item for item in rejected if item is not None]
         rows = sum(self._is_row(image) for image in images)

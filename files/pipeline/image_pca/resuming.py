@@ -12,12 +12,13 @@ import io
 import json
 from typing import AbstractSet, Any, Callable, NamedTuple, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import JobError
 from .listing import ImageRef, Listing
-from .plan import Chunk, plan
+from .plan import Chunk, count, plan
 from .settings import Settings
 from .storage import Storage
 from .table import Index, Outcome
@@ -108,9 +109,13 @@ class Plans:
 
 def _packed(what: Planned) -> bytes:
     images = what.listing.images
-    numbers = {image.key: number for number, chunk in enumerate(what.chunks) for image in chunk}
+    if count(what.chunks) == len(images):  # the chunks are the listing, cut
+        numbers: Any = np.repeat(np.arange(len(what.chunks)), [len(chunk) for chunk in what.chunks])
+    else:
+        by_key = {image.key: number for number, chunk in enumerate(what.chunks) for image in chunk}
+        numbers = [by_key.get(image.key, REUSED) for image in images]
     columns = {name: pa.array([getattr(image, name) for image in images]) for name in ImageRef._fields}
-    columns["chunk"] = pa.array([numbers.get(image.key, REUSED) for image in images], pa.int32())
+    columns["chunk"] = pa.array(numbers, pa.int32())
     facts = {"markers": what.listing.markers, "objects": sorted(what.objects)}
     output = io.BytesIO()
     told = pa.table(columns).replace_schema_metadata({FACTS: json.dumps(facts).encode()})

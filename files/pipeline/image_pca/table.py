@@ -74,6 +74,10 @@ class Place(NamedTuple):
 Index = Dict[Tuple[str, str], Place]
 
 
+def good_outcome(image: ImageRef) -> Outcome:
+    return Outcome(image.key, image.etag, None, None, None)
+
+
 def outcomes(rows: Sequence[Row]) -> list[Outcome]:
     return [Outcome(row.image.key, row.image.etag, row.stage, row.reason, row.limit) for row in rows]
 
