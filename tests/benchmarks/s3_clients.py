@@ -128,7 +128,8 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.update(KEYS, AWS_DEFAULT_REGION="us-east-1", AWS_EC2_METADATA_DISABLED="true", AWS_CONFIG_FILE="/nonexistent")
     if options.candidate:
-        print(json.dumps(measure(*options.candidate, options.gets, options.threads)))
+        name, endpoint = options.candidate
+        print(json.dumps(measure(name, endpoint, options.gets, options.threads)))
         return
     server, endpoint = served(options.bytes)
     found: dict[str, list[tuple[float, float]]] = {}

@@ -41,7 +41,7 @@ class Planned(NamedTuple):
         own = {(chunk[0].key, chunk[0].etag): chunk for chunk in self.chunks}
 
         def accept(object_key: str, rows: Sequence[Outcome]) -> bool:
-            chunk = own.get(tuple(rows[0][:2])) if rows else None
+            chunk = own.get((rows[0].key, rows[0].etag)) if rows else None
             whole = chunk is not None and [row[:2] for row in rows] == [(image.key, image.etag) for image in chunk]
             return whole or object_key in self.objects
 
