@@ -182,7 +182,8 @@ def read_outcomes(storage: Storage, object_key: str, size: int = 0) -> list[Outc
 def read_features(storage: Storage, object_key: str, rows: Sequence[int]) -> npt.NDArray[np.float32]:
     """Features [len(rows), d] of these rows of one object; a JobError if one of them has none."""
     try:
-        table = pq.read_table(pa.BufferReader(storage.read(object_key)), columns=["features"])
+        # Not pq.read_table: for one small file it takes half as long again.
+        table = pq.ParquetFile(pa.BufferReader(storage.read(object_key))).read(columns=["features"], use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(storage, object_key, error) from error
     column = table.column("features").combine_chunks()
