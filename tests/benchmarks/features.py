@@ -81,7 +81,8 @@ def notebook(prefix: str) -> float:
     on_master("command", f"{CURRENT}/python_env/bin/python -m pip install -q --no-deps --target {PANDAS} {packages}")
     submit = f'set -a; . {CURRENT}/conf/orchard.env; PYTHONPATH={PANDAS}:$PYTHONPATH; cd; exec "$SPARK_HOME/bin/spark-submit"'
     printed = on_master("shell", f"sudo -Hu spark sh -c '{submit} {NOTEBOOK} {CURRENT} {prefix}'")
-    return float(json.loads(next(line for line in reversed(printed.splitlines()) if line.startswith("{")))["rate"])
+    told, _ = json.JSONDecoder().raw_decode(printed[printed.rindex('{"images"') :])  # what Spark logs may follow on the line
+    return float(told["rate"])
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from .features import AHEAD_BYTES, AHEAD_IMAGES, FeatureModel
 from .images import BYTES_A_PIXEL, LARGE_PIXELS
 from .isolated import DECODERS
 from .listing import ImageRef
-from .pca import FEWEST_ROWS, GRAM_COLUMNS
+from .pca import FEWEST_ROWS, GRAM_COLUMNS, way
 from .settings import Settings
 
 MB = 1 << 20
@@ -105,7 +105,10 @@ def pca_bytes(rows: int, columns: int, components: int) -> int:
     blocks = 2 * rows * min(columns, GRAM_COLUMNS) * DOUBLE
     found = int(COPIES_OF_COMPONENTS * columns * components * DOUBLE)
     gram = rows**2 * DOUBLE
-    return rows * columns * FLOAT + max(SQUARES_OF_A_GRAM * gram, 2 * gram + blocks + found)
+    summed = 2 * gram + blocks + found
+    if way(rows, columns, components) == "n x n, iterated":
+        return rows * columns * FLOAT + summed
+    return rows * columns * FLOAT + max(SQUARES_OF_A_GRAM * gram, summed)
 
 
 def judge(needed: Plan, settings: Settings, images: int, columns: int, available: int) -> None:

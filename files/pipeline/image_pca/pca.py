@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from .eigen import largest
 from .errors import JobError
 from .settings import Components
 
@@ -23,6 +24,8 @@ Place = Tuple[Matrix, Matrix, Matrix]  # mean, rest and scale of the columns
 BLAS_THREADS = 1
 GRAM_COLUMNS = 4096
 MERGE_ROWS = 32
+# With so many rows all eigenvalues take minutes and seven times the matrix; a few of them do not.
+ITERATED_ROWS, FEW_OF = 8192, 20
 FEWEST_ROWS = 2
 
 
@@ -105,10 +108,10 @@ def fit_rows(features: npt.NDArray[Any], components: Components, standardize: bo
     _check_count(rows, columns, components)
     with threadpool_limits(BLAS_THREADS):
         (mean, rest, scale), gram = _gram(features, standardize)
-        values, vectors = np.linalg.eigh(gram)
-        variances = np.maximum(values[::-1], 0.0)[: min(rows, columns)] / (rows - 1)
+        variances, left = _eigen(gram, components)
+        variances = np.maximum(variances, 0.0)[: min(rows, columns)] / (rows - 1)
         kept = _how_many(variances, min(rows, columns), components)
-        left = vectors[:, ::-1][:, :kept]
+        left = left[:, :kept]
         right = np.empty((columns, kept))
         for start in range(0, columns, GRAM_COLUMNS):
             part = slice(start, start + GRAM_COLUMNS)
@@ -116,6 +119,28 @@ def fit_rows(features: npt.NDArray[Any], components: Components, standardize: bo
         # Orthonormal whatever the rank: where a singular value is zero, QR completes the basis.
         basis, _ = np.linalg.qr(right)
     return _model(basis.T, (mean, rest, scale), variances, rows)
+
+
+def way(rows: int, columns: int, components: Components) -> str:
+    """How the PCA of such a table is made: "covariance", "n x n", or "n x n, iterated"."""
+    if rows >= columns:
+        return "covariance"
+    few = isinstance(components, int) and FEW_OF * components <= rows
+    return "n x n, iterated" if few and rows >= ITERATED_ROWS else "n x n"
+
+
+def _eigen(gram: Matrix, components: Components) -> tuple[Matrix, Matrix]:
+    """Eigenvalues [n] of a Gram matrix, descending, and vectors. Of the largest alone: the others share what is left."""
+    rows = len(gram)
+    if way(rows, rows + 1, components) == "n x n, iterated":
+        kept = int(components)
+        found = largest(gram, kept)
+        if found is not None:
+            values, vectors = found
+            left = max(0.0, float(np.trace(gram)) - float(values.sum())) / (rows - kept)
+            return np.concatenate([values, np.full(rows - kept, left)]), vectors
+    values, vectors = np.linalg.eigh(gram)
+    return values[::-1], vectors[:, ::-1]
 
 
 def transform(model: PcaModel, features: npt.NDArray[Any]) -> Matrix:
@@ -199,13 +224,13 @@ def _scale(variance: Matrix, mean: Matrix, rows: int, standardize: bool) -> Matr
     return np.where(constant, 1.0, np.sqrt(variance))
 
 
-def _how_many(variances: Matrix, largest: int, components: Components) -> int:
+def _how_many(variances: Matrix, most: int, components: Components) -> int:
     if components == "all":
-        return largest
+        return most
     if isinstance(components, float):
         total = variances.sum()
-        shares = np.cumsum(variances[:largest] / total) if total > 0 else np.ones(largest)
-        return min(int(np.searchsorted(shares, components, side="right")) + 1, largest)
+        shares = np.cumsum(variances[:most] / total) if total > 0 else np.ones(most)
+        return min(int(np.searchsorted(shares, components, side="right")) + 1, most)
     return int(components)
 
 
@@ -217,13 +242,13 @@ def _check_count(rows: int, columns: int, components: Components) -> None:
             f"A PCA needs at least {FEWEST_ROWS}.",
             "Upload more images, or see in rejected.csv or the log why they were rejected.",
         )
-    largest = largest_possible(rows, columns)
-    if isinstance(components, int) and components > largest:
+    most = largest_possible(rows, columns)
+    if isinstance(components, int) and components > most:
         raise JobError(
             "More components are asked for than there are",
             f"components = {components}",
-            f"{rows} images with {columns} features have at most {largest}.",
-            f"Set components to {largest} or less, to a share of the variance such as 0.95, or to all.",
+            f"{rows} images with {columns} features have at most {most}.",
+            f"Set components to {most} or less, to a share of the variance such as 0.95, or to all.",
         )
 
 
