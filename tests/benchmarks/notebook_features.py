@@ -1,6 +1,6 @@
 """The other baseline of features.py: what the usual notebook does, on Spark, with the same network and the same weights.
 
-Usage: spark-submit notebook_features.py GENERATION PREFIX. binaryFile through S3A, repartition(20), a pandas UDF that stacks
+Usage: spark-submit notebook_features.py GENERATION PREFIX (in the bucket, or a URL such as file:///…). binaryFile through S3A, repartition(20), a pandas UDF that stacks
 a whole Arrow batch and calls model.predict, weights broadcast; one pass, which is written as Parquet.
 Prints {"images": n, "rate": images/s}.
 """
@@ -57,9 +57,9 @@ def main() -> None:
             found = model.predict(np.stack(batch.map(preprocess)), verbose=0)
             yield pd.Series([row.flatten().tolist() for row in found])
 
-    place = f"s3a://{os.environ.get('ORCHARD_BUCKET', 'orchard')}"
+    place = prefix if "://" in prefix else f"s3a://{os.environ.get('ORCHARD_BUCKET', 'orchard')}/{prefix}"
     begun = time.monotonic()
-    images = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(f"{place}/{prefix}")
+    images = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(place)
     features = images.repartition(PARTITIONS).select(col("path"), featurize("content").alias("features"))
     features.write.mode("overwrite").parquet("/tmp/notebook-features")
     seconds = time.monotonic() - begun

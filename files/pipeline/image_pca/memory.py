@@ -28,7 +28,8 @@ DECODER = 25 * MB
 WEIGHTS_TIMES = 3  # as the file has them, as the engine lays them out, and the layers' values
 BYTES_A_KEY = 1024
 SQUARES_OF_A_COVARIANCE = 6
-SQUARES_OF_A_GRAM = 7
+SQUARES_OF_A_GRAM = 6
+BLOCKS_AT_ONCE = 1.5
 COPIES_OF_COMPONENTS = 4.5
 CSV_BYTES_A_NUMBER = 64
 FLOAT, DOUBLE = 4, 8
@@ -102,7 +103,7 @@ def pca_bytes(rows: int, columns: int, components: int) -> int:
     """What the driver needs for the PCA of that many rows and columns."""
     if rows >= columns:
         return SQUARES_OF_A_COVARIANCE * columns**2 * DOUBLE
-    blocks = 2 * rows * min(columns, GRAM_COLUMNS) * DOUBLE
+    blocks = int(BLOCKS_AT_ONCE * rows * min(columns, GRAM_COLUMNS) * DOUBLE)
     found = int(COPIES_OF_COMPONENTS * columns * components * DOUBLE)
     gram = rows**2 * DOUBLE
     summed = 2 * gram + blocks + found
