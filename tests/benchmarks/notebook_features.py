@@ -1,7 +1,8 @@
 """The other baseline of features.py: what the usual notebook does, on Spark, with the same network and the same weights.
 
-Usage: spark-submit notebook_features.py GENERATION PREFIX (in the bucket, or a URL such as file:///…). binaryFile through S3A, repartition(20), a pandas UDF that stacks
-a whole Arrow batch and calls model.predict, weights broadcast; one pass, which is written as Parquet.
+Usage: spark-submit notebook_features.py GENERATION PREFIX (in the bucket, or a URL such as file:///…). binaryFile through
+S3A, repartition(20), a pandas UDF that stacks a whole Arrow batch and calls model.predict, weights broadcast; one pass, which
+is written as Parquet.
 Prints {"images": n, "rate": images/s}.
 """
 
