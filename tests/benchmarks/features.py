@@ -1,9 +1,11 @@
-"""Images a second: the job on Spark, beside a bare script without Spark, on the same host, engine, threads and S3 server.
+"""Images a second: the job on Spark, beside a bare script without Spark, and beside what the usual notebook does, on the
+same host and S3 server with the same network and weights.
 
-    . bin/activate && python tests/benchmarks/features.py [--images 1000] [--rounds 3] [--source DIR]
+    . bin/activate && python tests/benchmarks/features.py [--images 1000] [--rounds 3] [--notebook 500] [--source DIR]
 
 Boots a lab of its own and removes it at the end. Each round uploads the pictures under a prefix of its own, so that the
-job computes every feature, and then runs the script on the same objects. Told are the medians and the spread of the ratio.
+job computes every feature, and then runs the script on the same objects. The notebook's way has one pass over fewer images.
+Told are the medians, the ratios and their spread.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 LAB = "bench-features"
 BARE = "/home/spark/bare_features.py"
+NOTEBOOK = "/home/spark/notebook_features.py"
+PANDAS = "/home/spark/pandas"
+CURRENT = "/opt/orchard/current"
 
 
 def output_of(*command: str) -> str:
@@ -58,12 +63,26 @@ def job(prefix: str) -> float:
     return float(manifest["computed"] / manifest["seconds"]["features"])
 
 
+def on_master(module: str, arguments: str) -> str:
+    """What a module printed that ran on the lab's master as root."""
+    return output_of("ansible", "master", "-b", "-m", f"ansible.builtin.{module}", "-a", arguments)
+
+
 def bare(prefix: str) -> float:
     """Images a second of the bare script, by its own clock, from its first request to its last feature."""
-    current = "/opt/orchard/current"
-    command = f"sudo -u spark {current}/python_env/bin/python {BARE} {current} {prefix}"
-    printed = output_of("ansible", "master", "-b", "-m", "ansible.builtin.command", "-a", command)
+    printed = on_master("command", f"sudo -u spark {CURRENT}/python_env/bin/python {BARE} {CURRENT} {prefix}")
     return float(json.loads(printed.splitlines()[-1])["rate"])
+
+
+def notebook(prefix: str) -> float:
+    """Images a second of the usual notebook's way, by its own clock, from its first request to its last row."""
+    on_master("copy", f"src={TOP}/tests/benchmarks/notebook_features.py dest={NOTEBOOK} mode=0644")
+    packages = "pandas==3.1.1 python-dateutil six tzdata"  # the job does without
+    on_master("command", f"{CURRENT}/python_env/bin/python -m pip install -q --no-deps --target {PANDAS} {packages}")
+    submit = f'set -a; . {CURRENT}/conf/orchard.env; PYTHONPATH={PANDAS}:$PYTHONPATH; cd; exec "$SPARK_HOME/bin/spark-submit"'
+    printed = on_master("shell", f"sudo -Hu spark sh -c '{submit} {NOTEBOOK} {CURRENT} {prefix}'")
+    told, _ = json.JSONDecoder().raw_decode(printed[printed.rindex('{"images"') :])  # what Spark logs may follow on the line
+    return float(told["rate"])
 
 
 def main() -> None:
@@ -71,22 +90,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--notebook", type=int, default=500, help="images of the notebook's pass, 0 for none (default: 500)")
     fruits = Path(os.environ.get("ORCHARD_FRUITS", TOP / "../shared/data/fruits-360"))
     parser.add_argument("--source", type=Path, default=fruits, help="folder of pictures (default: %(default)s)")
     arguments = parser.parse_args()
     rounds: list[tuple[float, float]] = []
-    with tempfile.TemporaryDirectory() as folder:
+    usual = 0.0
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as fewer:
         pictures(arguments.source.resolve(), arguments.images, Path(folder))
+        pictures(arguments.source.resolve(), arguments.notebook, Path(fewer))
         try:
             play("playbooks/lab.yml")
             play("site.yml")
-            script = f"src={TOP}/tests/benchmarks/bare_features.py dest={BARE} mode=0644"
-            output_of("ansible", "master", "-b", "-m", "ansible.builtin.copy", "-a", script)
+            on_master("copy", f"src={TOP}/tests/benchmarks/bare_features.py dest={BARE} mode=0644")
             for number in range(arguments.rounds):
                 prefix = f"images/round-{number}/"
                 play("playbooks/upload.yml", image_source=folder, images_prefix=prefix)
                 rounds.append((job(prefix), bare(prefix)))
                 print(f"round {number + 1}: job {rounds[-1][0]:.1f}, bare script {rounds[-1][1]:.1f} images/s", flush=True)
+            if arguments.notebook:
+                play("playbooks/upload.yml", image_source=fewer, images_prefix="images/notebook/")
+                usual = notebook("images/notebook/")
         finally:
             play("playbooks/lab_down.yml")
     ratios = [rates[0] / rates[1] for rates in rounds]
@@ -95,6 +119,9 @@ def main() -> None:
         f"{arguments.images} images, median of {len(rounds)} rounds: job {with_spark:.1f} images/s, "
         f"bare script {without:.1f} images/s, ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
     )
+    if usual:
+        rate = f"{arguments.notebook} images: {usual:.1f} images/s"
+        print(f"the usual notebook's way, {rate}; the job has {with_spark / usual:.1f} times that")
 
 
 if __name__ == "__main__":

@@ -95,12 +95,13 @@ def test_from_a_bucket_to_a_matrix_with_a_kill_on_the_way(bucket: Bucket, lite0:
 
     killed = Submitted(tmp_path / "killed", **settings_for(bucket, lite0, "first"))
     deadline = time.monotonic() + SECONDS
-    while len(bucket.keys("features/")) < 3:
+    while len(chunks(bucket)) < 3:
         assert killed.process.poll() is None, killed.log
         assert time.monotonic() < deadline
         time.sleep(0.05)
     killed.kill()
-    kept = images_in(bucket, "features/")
+    bucket.put("images/late.png", encoded(noise(100)))
+    kept = images_in(bucket)
     assert 0 < len(kept) < listed, "the run was over before it was killed"
     assert bucket.keys("runs/") == bucket.keys("latest.json") == []
 
@@ -111,9 +112,10 @@ def test_from_a_bucket_to_a_matrix_with_a_kill_on_the_way(bucket: Bucket, lite0:
     assert (done["reused"], done["computed"]) == (len(kept), listed - len(kept))
     rows = table(bucket, "runs/first/pca.csv")
     assert {row["key"] for row in table(bucket, "runs/first/rejected.csv")} == bad
-    assert {row["key"] for row in rows} | bad == set(bucket.keys("images/"))
+    assert {row["key"] for row in rows} | bad | {"images/late.png"} == set(bucket.keys("images/"))
+    bucket.client.delete_object(Bucket=bucket.name, Key="images/late.png")
     scores = np.array([[float(row[f"pc_{number}"]) for number in range(1, 11)] for row in rows])
-    vectors = images_in(bucket, "features/")
+    vectors = images_in(bucket)
     theirs = PCA(n_components=10, svd_solver="full").fit_transform(np.array([vectors[row["key"]] for row in rows]))
     assert np.abs(scores - theirs).max() <= 1e-6 * np.abs(theirs).max()
     manifest = json.loads(bucket.get("runs/first/manifest.json"))
@@ -149,9 +151,13 @@ def table(bucket: Bucket, key: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(bucket.get(key).decode(), newline="")))
 
 
-def images_in(bucket: Bucket, prefix: str) -> dict[str, Any]:
+def chunks(bucket: Bucket) -> list[str]:
+    return [key for key in bucket.keys("features/") if key.endswith(".parquet")]
+
+
+def images_in(bucket: Bucket) -> dict[str, Any]:
     """Features by key, None for rejected images, of all objects of the feature table."""
-    tables = (pq.read_table(io.BytesIO(bucket.get(key))) for key in bucket.keys(prefix))
+    tables = (pq.read_table(io.BytesIO(bucket.get(key))) for key in chunks(bucket))
     return {row["key"]: row["features"] for rows in tables for row in rows.to_pylist()}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from core_support import Place, encoded, noise, pictures
 from image_pca import comparison
-from image_pca.pca import errors_of, fit_rows, transform
+from image_pca.pca import fit_rows, transform_with_errors
 from image_pca.report import pick_thumbnails, render
 from image_pca.report_more import NEIGHBOURS, neighbours, outliers, rates
 from image_pca.saved_model import as_scikit_learn, read_model
@@ -49,7 +49,7 @@ def test_the_error_is_the_distance_from_what_scikit_learn_reconstructs(standardi
     estimator = as_scikit_learn(model)
     back = estimator.inverse_transform(estimator.transform(rows))
     expected = np.linalg.norm((rows - back) / model.scale, axis=1)
-    assert np.allclose(errors_of(model, rows, transform(model, rows)), expected, rtol=1e-6)
+    assert np.allclose(transform_with_errors(model, rows)[1], expected, rtol=1e-6)
 
 
 def test_the_page_has_the_pictures_that_it_speaks_of() -> None:

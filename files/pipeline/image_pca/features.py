@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import Rejected
-from .images import decode
+from .isolated import DECODERS, begin, decode
 from .listing import ImageRef
 from .plan import Chunk
 from .storage import Storage, StorageSpec, open_storage
-from .table import PARQUET, Outcome, Row, chunk_name, outcomes, read_outcomes, to_parquet
+from .table import PARQUET, Outcome, Row, chunk_name, good_outcome, outcomes, read_outcomes, to_parquet
 
 FETCHERS = 8
-DECODERS = 2
 AHEAD_IMAGES = 48
 AHEAD_BYTES = 134_217_728
 
@@ -69,15 +68,21 @@ class Work:
 
 class Done(NamedTuple):
     """A chunk that was computed: its object ("" if no row could be committed), the outcomes that this object
-    holds, in order, and the images that could not be read this time."""
+    holds, in order, and the images that could not be read this time. rows: None where they are the chunk's images,
+    all of them good, which the driver knows by itself."""
 
     object_key: str
-    rows: list[Outcome]
+    rows: list[Outcome] | None
     transient: list[tuple[ImageRef, str, str]]
+
+    def rows_of(self, chunk: Chunk) -> list[Outcome]:
+        """The outcomes; with the strings of the driver's own list where it can be."""
+        return [good_outcome(image) for image in chunk] if self.rows is None else self.rows
 
 
 def compute(work: Work, tick: Callable[[int], None], chunk: Chunk) -> Done:
     """Compute one chunk and commit it; tick(n) is told of every n images that are through."""
+    begin()
     source, sink = open_storage(work.source), open_storage(work.sink)
     extractor = _extractor(work.model.fingerprint, work.threads, work.model)
     rows: list[Row] = []
@@ -92,7 +97,8 @@ def compute(work: Work, tick: Callable[[int], None], chunk: Chunk) -> Done:
             elif refused is not None:
                 rows.append(Row(image, None, refused.stage, refused.reason, refused.limit))
         tick(len(batch))
-    return Done(*_commit(sink, work.table_prefix, rows), transient)
+    key, held = _commit(sink, work.table_prefix, rows)
+    return Done(key, None if held == [good_outcome(image) for image in chunk] else held, transient)
 
 
 def _commit(sink: Storage, prefix: str, rows: list[Row]) -> tuple[str, list[Outcome]]:

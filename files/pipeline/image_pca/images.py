@@ -37,7 +37,9 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+OUT_OF_MEMORY = ("out of memory", "decoder error -9")
 MAX_16_BIT = 65535
+BAND_ROWS = 64
 THUMBNAIL_QUALITY = 80
 # Pillow has four bytes a pixel, and a second copy where it converts. Of larger pictures than this a host decodes one at a time.
 BYTES_A_PIXEL = 8
@@ -61,7 +63,7 @@ def decode(data: bytes, input_size: tuple[int, int], max_pixels: int, resize: st
         with _turn(picture):
             return np.asarray(_resized(_rgb(picture), width, height, FILTERS[resize]), dtype=np.uint8)
     except MemoryError as error:
-        raise _no_memory() from error
+        raise no_memory() from error
 
 
 def _resized(picture: Image.Image, width: int, height: int, how: Image.Resampling) -> Image.Image:
@@ -81,7 +83,7 @@ def thumbnail(data: bytes, size: int, max_pixels: int = 100_000_000) -> bytes:
             picture.thumbnail((size, size), Image.Resampling.LANCZOS)
         picture.save(output, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     except MemoryError as error:
-        raise _no_memory() from error
+        raise no_memory() from error
     return output.getvalue()
 
 
@@ -136,8 +138,8 @@ def _rgb(picture: Image.Image) -> Image.Image:
         raise
     except Exception as error:
         reason = _sentence(error)
-        if "out of memory" in reason.lower():  # some of Pillow's decoders say it in this way
-            raise _no_memory() from error
+        if any(told in reason.lower() for told in OUT_OF_MEMORY):  # some of Pillow's decoders say it in this way
+            raise no_memory() from error
         if "truncated" in reason or isinstance(error, EOFError):
             raise Rejected("decode", f"The file breaks off before the picture is complete: {reason}") from error
         raise Rejected("decode", f"The {picture.format} file is damaged: {reason}") from error
@@ -158,13 +160,16 @@ def _flat(picture: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(picture: Image.Image) -> Image.Image:
-    levels: npt.NDArray[Any] = np.asarray(picture).astype(np.int64)
-    if levels.min() < 0 or levels.max() > MAX_16_BIT:
-        raise Rejected("decode", "Its pixels are 32-bit numbers without a fixed white; save it with 8 or 16 bits.")
-    eight = ((levels * WHITE + MAX_16_BIT // 2) // MAX_16_BIT).astype(np.uint8)
+    levels: npt.NDArray[Any] = np.asarray(picture)
+    eight = np.empty(levels.shape, np.uint8)
     clear = picture.info.get("transparency")
-    if isinstance(clear, int):
-        eight[levels == clear] = WHITE
+    for start in range(0, len(levels), BAND_ROWS):  # eight bytes a pixel are for some rows at a time
+        band = levels[start : start + BAND_ROWS].astype(np.int64)
+        if band.min() < 0 or band.max() > MAX_16_BIT:
+            raise Rejected("decode", "Its pixels are 32-bit numbers without a fixed white; save it with 8 or 16 bits.")
+        eight[start : start + BAND_ROWS] = (band * WHITE + MAX_16_BIT // 2) // MAX_16_BIT
+        if isinstance(clear, int):
+            eight[start : start + BAND_ROWS][band == clear] = WHITE
     return Image.fromarray(eight).convert("RGB")
 
 
@@ -206,7 +211,7 @@ def _is_text(head: bytes) -> bool:
     return all(character.isprintable() or character in "\t\r\n" for character in text)
 
 
-def _no_memory() -> Rejected:
+def no_memory() -> Rejected:
     """Says nothing about the picture: with more memory, or fewer neighbours, it may well be a good one."""
     return Rejected("decode", "There was not enough memory to decode the picture.", transient=True)
 

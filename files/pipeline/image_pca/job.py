@@ -17,7 +17,7 @@ import functools
 import signal
 from typing import Any, Callable, Iterator, Sequence
 
-from . import compaction, comparison, matrix, memory, outputs, projection, publishing, table
+from . import compaction, comparison, matrix, memory, outputs, projection, publishing, resuming, table
 from .errors import JobError
 from .executors import SparkExecutor, Tick
 from .features import Done, FeatureModel, Work, compute
@@ -26,7 +26,7 @@ from .installed import prepared_model, versions
 from .listing import ImageRef, Listing, list_images
 from .outputs import RejectedImage
 from .pca import FEWEST_ROWS, PcaModel
-from .plan import Chunk, chunk_size, count, plan
+from .plan import Chunk, chunk_size, count
 from .progress import Progress
 from .settings import Location, Settings
 from .storage import Storage, StorageSpec, open_storage
@@ -59,16 +59,22 @@ class Job:
         """The whole way; returns the summary. Raises JobError, and then no reader sees anything of the run."""
         with self.progress.stage("listing"):
             self.saved = self._saved_model()
-            listing = list_images(self.source, self.settings.source)
             self.result.refuse_if_complete()
+            plans = resuming.Plans(self.sink, self.table_prefix, self.settings)
+            stored = plans.find()
+            listing = stored.listing if stored else list_images(self.source, self.settings.source)
             self.progress.update(len(listing.images), len(listing.images), force=True)
         with contextlib.closing(self._new_executor()) as executor:
             with self.progress.stage("features"):
-                self.features(listing, executor)
+                self.features(listing, executor, plans, stored)
             with self.progress.stage("pca"):
                 parts = matrix.parts_of(listing.images, self.index)
                 near = matrix.nearest(self.facts["accounting"]["rows"], self.model.features, executor)
-                fitted = self.fit(parts, near)
+                try:
+                    fitted = self.fit(parts, near)
+                except JobError:  # with other images it may go well
+                    plans.forget()
+                    raise
                 places, scores, errors = self.scores(parts, fitted, near)
             self.facts["versions"] = {**versions(), **executor.versions()}
         with self.progress.stage("writing"):
@@ -79,20 +85,34 @@ class Job:
         onto = self.settings.project_onto
         return projection.model_of_run(self.sink, f"{self.settings.sink.prefix}runs/", onto, self.model) if onto else None
 
-    def features(self, listing: Listing, executor: Any) -> None:
-        """Compute what the feature table lacks; then index, rejected and facts know the outcome of every listed image."""
+    def features(
+        self,
+        listing: Listing,
+        executor: Any,
+        plans: resuming.Plans | None = None,
+        stored: resuming.Planned | None = None,
+    ) -> None:
+        """Compute what the feature table lacks; then index, rejected and facts know the outcome of every listed image.
+
+        plans: where to keep the plan of a run that can be resumed; stored: the plan that it kept before.
+        """
         images = listing.images
-        limits = self.settings.limits
-        self.index = table.read_index(self.sink, self.table_prefix, limits)
-        chunks = plan(images, self.index.keys(), self.settings.chunk_images)
+        limits, wanted = self.settings.limits, self.settings.chunk_images
+        self.index = table.read_index(self.sink, self.table_prefix, limits, stored.accepts() if stored else None)
+        planned = stored or resuming.planned(listing, self.index, wanted)
+        chunks = stored.left(self.index.keys(), wanted) if stored else planned.chunks
         reused = len(images) - count(chunks)
         told = functools.partial(self._tell, reused, len(images))
         told(0)
         self._plan_memory(images, executor, bool(chunks))
+        if stored:
+            self.progress.say(f"the stored plan goes on: {len(images):,} images; others that came since belong to the next run")
+        elif plans:
+            plans.store(planned)
         done: Sequence[Done] = executor.map(self._computation(executor.threads), chunks, told) if chunks else []
-        for chunk in done:
-            table.add_places(self.index, chunk.object_key, chunk.rows, limits)
-        transient = {item[0]: RejectedImage(*item) for chunk in done for item in chunk.transient}
+        for chunk, result in zip(chunks, done):
+            table.add_places(self.index, result.object_key, result.rows_of(chunk), limits)
+        transient = {item[0]: RejectedImage(*item) for result in done for item in result.transient}
         rejected = (self._rejection(image, transient) for image in images)
         self.rejected = [item for item in rejected if item is not None]
         rows = sum(self._is_row(image) for image in images)

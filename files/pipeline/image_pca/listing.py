@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 from .errors import JobError
@@ -42,7 +43,8 @@ def list_images(storage: Storage, location: Location) -> Listing:
         if info.key.endswith("/") and info.size == 0:
             markers += 1
         else:
-            images.append(ImageRef(info.key, label_of(info.key, location.prefix), info.etag, info.size))
+            label = sys.intern(label_of(info.key, location.prefix))  # one string for all images of a folder
+            images.append(ImageRef(info.key, label, info.etag, info.size))
     if not images:
         raise JobError(
             "No images were found",

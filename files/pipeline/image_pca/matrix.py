@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from .executors import LocalExecutor, Tick
 from .listing import ImageRef
-from .pca import Matrix, Moments, PcaModel, errors_of, fit_moments, fit_rows, merge, moments_of, transform
+from .pca import Matrix, Moments, PcaModel, fit_moments, fit_rows, merge, moments_of, transform_with_errors
 from .settings import Components
-from .storage import StorageSpec, open_storage
+from .storage import Storage, StorageSpec, open_storage
 from .table import READERS, Index, read_features
 
 BYTES_A_FEATURE = 4
 # Partial moments travel to the driver together: so much memory may they take there.
 MOMENT_BYTES = 134_217_728
 MOST_GROUPS = 64
+BLOCK_BYTES = 16_777_216
 # A table of up to so many bytes is done here sooner than tasks would have begun.
 NEAR_BYTES = 67_108_864
 
@@ -92,19 +93,31 @@ def scores(
 
 def _moments(sink: StorageSpec, tick: Tick, group: Sequence[Part]) -> Moments:
     storage = open_storage(sink)
-    merged = merge(moments_of(read_features(storage, part.object_key, part.rows)) for part in group)
+    merged = merge(map(moments_of, _blocks(storage, group)))
     if merged is None:
         raise ValueError("a group without parts")
     tick(merged.rows)
     return merged
 
 
+def _blocks(storage: Storage, group: Sequence[Part]) -> Iterator[npt.NDArray[np.float32]]:
+    """The group's features, several parts together: products of small blocks cost more than those of large ones."""
+    held: list[npt.NDArray[np.float32]] = []
+    for part in group:
+        held.append(read_features(storage, part.object_key, part.rows))
+        if sum(block.nbytes for block in held) >= BLOCK_BYTES:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
+
+
 def _scored(sink: StorageSpec, model: PcaModel, tick: Tick, part: Part) -> Matrix:
     """Scores and, as the last column, errors."""
     features = read_features(open_storage(sink), part.object_key, part.rows)
-    block = transform(model, features)
+    block, errors = transform_with_errors(model, features)
     tick(len(block))
-    return np.column_stack([block, errors_of(model, features, block)])
+    return np.column_stack([block, errors])
 
 
 def _groups(parts: list[Part], columns: int) -> list[list[Part]]:

@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import Sequence
 
 from .errors import JobError
-from .features import AHEAD_BYTES, AHEAD_IMAGES, DECODERS, FeatureModel
+from .features import AHEAD_BYTES, AHEAD_IMAGES, FeatureModel
 from .images import BYTES_A_PIXEL, LARGE_PIXELS
+from .isolated import DECODERS
 from .listing import ImageRef
-from .pca import FEWEST_ROWS, GRAM_COLUMNS
+from .pca import FEWEST_ROWS, GRAM_COLUMNS, way
 from .settings import Settings
 
 MB = 1 << 20
 JVM = 300 * MB
 DRIVER = 230 * MB
 WORKER = 230 * MB
+DECODER = 25 * MB
 WEIGHTS_TIMES = 3  # as the file has them, as the engine lays them out, and the layers' values
 BYTES_A_KEY = 1024
 SQUARES_OF_A_COVARIANCE = 6
-SQUARES_OF_A_GRAM = 7
+SQUARES_OF_A_GRAM = 6
+BLOCKS_AT_ONCE = 1.5
 COPIES_OF_COMPONENTS = 4.5
 CSV_BYTES_A_NUMBER = 64
 FLOAT, DOUBLE = 4, 8
@@ -81,13 +84,13 @@ def plan(settings: Settings, model: FeatureModel, images: Sequence[ImageRef], sl
     large = BYTES_A_PIXEL * settings.max_pixels if settings.max_pixels > LARGE_PIXELS else 0
     return Plan(
         spark=JVM if spark else 0,
-        driver=DRIVER + BYTES_A_KEY * rows,
+        driver=DRIVER + DECODERS * DECODER + BYTES_A_KEY * rows,
         slots=slots,
-        worker=(WORKER if spark else 0) + WEIGHTS_TIMES * model.weights_bytes + ahead,
+        worker=(WORKER + DECODERS * DECODER if spark else 0) + WEIGHTS_TIMES * model.weights_bytes + ahead,
         pictures=DECODERS * usual,
         large=large,
         pca=pca_bytes(rows, model.features, components),
-        writing=max(large, usual) + rows * components * (3 * DOUBLE + CSV_BYTES_A_NUMBER),
+        writing=max(large, DECODERS * usual) + rows * components * (3 * DOUBLE + CSV_BYTES_A_NUMBER),
     )
 
 
@@ -100,10 +103,13 @@ def pca_bytes(rows: int, columns: int, components: int) -> int:
     """What the driver needs for the PCA of that many rows and columns."""
     if rows >= columns:
         return SQUARES_OF_A_COVARIANCE * columns**2 * DOUBLE
-    blocks = 2 * rows * min(columns, GRAM_COLUMNS) * DOUBLE
+    blocks = int(BLOCKS_AT_ONCE * rows * min(columns, GRAM_COLUMNS) * DOUBLE)
     found = int(COPIES_OF_COMPONENTS * columns * components * DOUBLE)
     gram = rows**2 * DOUBLE
-    return rows * columns * FLOAT + max(SQUARES_OF_A_GRAM * gram, 2 * gram + blocks + found)
+    summed = 2 * gram + blocks + found
+    if way(rows, columns, components) == "n x n, iterated":
+        return rows * columns * FLOAT + summed
+    return rows * columns * FLOAT + max(SQUARES_OF_A_GRAM * gram, summed)
 
 
 def judge(needed: Plan, settings: Settings, images: int, columns: int, available: int) -> None:

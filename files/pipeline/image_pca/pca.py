@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from .eigen import largest
 from .errors import JobError
 from .settings import Components
 
@@ -22,6 +23,9 @@ Place = Tuple[Matrix, Matrix, Matrix]  # mean, rest and scale of the columns
 
 BLAS_THREADS = 1
 GRAM_COLUMNS = 4096
+MERGE_ROWS = 32
+# With so many rows all eigenvalues take minutes and seven times the matrix; a few of them do not.
+ITERATED_ROWS, FEW_OF = 8192, 20
 FEWEST_ROWS = 2
 
 
@@ -64,14 +68,21 @@ def moments_of(rows: npt.NDArray[Any]) -> Moments:
 def merge(parts: Iterable[Moments]) -> Moments | None:
     """Moments of all rows together, merged in the order given (Chan, Golub, LeVeque 1979); None of nothing."""
     total: Moments | None = None
+    own = False
     for part in parts:
         if total is None:
             total = part
             continue
         rows = total.rows + part.rows
         step = (part.mean - total.mean) + (part.rest - total.rest)
-        scatter = total.scatter + part.scatter
-        scatter += np.outer(step, step) * (total.rows * part.rows / rows)
+        scatter = total.scatter if own else total.scatter.copy()
+        own = True
+        for start in range(0, len(step), MERGE_ROWS):  # so many rows stay in the processor's cache
+            band = slice(start, start + MERGE_ROWS)
+            between = np.outer(step[band], step)
+            between *= total.rows * part.rows / rows
+            scatter[band] += part.scatter[band]
+            scatter[band] += between
         mean, lost = _sum(total.mean, step * (part.rows / rows))
         total = Moments(rows, mean, total.rest + lost, scatter)
     return total
@@ -97,10 +108,10 @@ def fit_rows(features: npt.NDArray[Any], components: Components, standardize: bo
     _check_count(rows, columns, components)
     with threadpool_limits(BLAS_THREADS):
         (mean, rest, scale), gram = _gram(features, standardize)
-        values, vectors = np.linalg.eigh(gram)
-        variances = np.maximum(values[::-1], 0.0)[: min(rows, columns)] / (rows - 1)
+        variances, left = _eigen(gram, components)
+        variances = np.maximum(variances, 0.0)[: min(rows, columns)] / (rows - 1)
         kept = _how_many(variances, min(rows, columns), components)
-        left = vectors[:, ::-1][:, :kept]
+        left = left[:, :kept]
         right = np.empty((columns, kept))
         for start in range(0, columns, GRAM_COLUMNS):
             part = slice(start, start + GRAM_COLUMNS)
@@ -110,20 +121,41 @@ def fit_rows(features: npt.NDArray[Any], components: Components, standardize: bo
     return _model(basis.T, (mean, rest, scale), variances, rows)
 
 
+def way(rows: int, columns: int, components: Components) -> str:
+    """How the PCA of such a table is made: "covariance", "n x n", or "n x n, iterated"."""
+    if rows >= columns:
+        return "covariance"
+    few = isinstance(components, int) and FEW_OF * components <= rows
+    return "n x n, iterated" if few and rows >= ITERATED_ROWS else "n x n"
+
+
+def _eigen(gram: Matrix, components: Components) -> tuple[Matrix, Matrix]:
+    """Eigenvalues [n] of a Gram matrix, descending, and vectors. Of the largest alone: the others share what is left."""
+    rows = len(gram)
+    if way(rows, rows + 1, components) == "n x n, iterated":
+        kept = int(components)
+        found = largest(gram, kept)
+        if found is not None:
+            values, vectors = found
+            left = max(0.0, float(np.trace(gram)) - float(values.sum())) / (rows - kept)
+            return np.concatenate([values, np.full(rows - kept, left)]), vectors
+    values, vectors = np.linalg.eigh(gram)
+    return values[::-1], vectors[:, ::-1]
+
+
 def transform(model: PcaModel, features: npt.NDArray[Any]) -> Matrix:
     """Scores [n, k] of rows [n, d]: centred (and scaled), then projected."""
-    with threadpool_limits(BLAS_THREADS):
-        scores: Matrix = _placed(_finite(features), (model.mean, model.rest, model.scale)) @ model.components.T
-    return scores
+    return transform_with_errors(model, features)[0]
 
 
-def errors_of(model: PcaModel, features: npt.NDArray[Any], scores: Matrix) -> Matrix:
-    """What the components miss of rows [n, d] with these scores: the distance [n] between a row and its reconstruction."""
-    placed = _placed(np.asarray(features), (model.mean, model.rest, model.scale))
+def transform_with_errors(model: PcaModel, features: npt.NDArray[Any]) -> tuple[Matrix, Matrix]:
+    """Scores [n, k] of rows [n, d], and what the components miss: the distance [n] between a row and its reconstruction."""
+    placed = _placed(_finite(features), (model.mean, model.rest, model.scale))
     with threadpool_limits(BLAS_THREADS):
+        scores: Matrix = placed @ model.components.T
         placed -= scores @ model.components
-    distances: Matrix = np.sqrt(np.square(placed).sum(axis=1))
-    return distances
+    distances: Matrix = np.sqrt(np.einsum("ij,ij->i", placed, placed))
+    return scores, distances
 
 
 def largest_possible(rows: int, columns: int) -> int:
@@ -146,9 +178,12 @@ def _gram(features: npt.NDArray[Any], standardize: bool) -> tuple[Place, Matrix]
 def _placed(features: npt.NDArray[Any], place: Place) -> Matrix:
     """Rows as the model sees them: centred and scaled."""
     mean, rest, scale = place
-    placed: Matrix = features.astype(np.float64) - mean
-    placed -= rest
-    placed /= scale
+    placed: Matrix = features.astype(np.float64)
+    placed -= mean
+    if rest.any():
+        placed -= rest
+    if (scale != 1).any():
+        placed /= scale
     return placed
 
 
@@ -189,13 +224,13 @@ def _scale(variance: Matrix, mean: Matrix, rows: int, standardize: bool) -> Matr
     return np.where(constant, 1.0, np.sqrt(variance))
 
 
-def _how_many(variances: Matrix, largest: int, components: Components) -> int:
+def _how_many(variances: Matrix, most: int, components: Components) -> int:
     if components == "all":
-        return largest
+        return most
     if isinstance(components, float):
         total = variances.sum()
-        shares = np.cumsum(variances[:largest] / total) if total > 0 else np.ones(largest)
-        return min(int(np.searchsorted(shares, components, side="right")) + 1, largest)
+        shares = np.cumsum(variances[:most] / total) if total > 0 else np.ones(most)
+        return min(int(np.searchsorted(shares, components, side="right")) + 1, most)
     return int(components)
 
 
@@ -207,13 +242,13 @@ def _check_count(rows: int, columns: int, components: Components) -> None:
             f"A PCA needs at least {FEWEST_ROWS}.",
             "Upload more images, or see in rejected.csv or the log why they were rejected.",
         )
-    largest = largest_possible(rows, columns)
-    if isinstance(components, int) and components > largest:
+    most = largest_possible(rows, columns)
+    if isinstance(components, int) and components > most:
         raise JobError(
             "More components are asked for than there are",
             f"components = {components}",
-            f"{rows} images with {columns} features have at most {largest}.",
-            f"Set components to {largest} or less, to a share of the variance such as 0.95, or to all.",
+            f"{rows} images with {columns} features have at most {most}.",
+            f"Set components to {most} or less, to a share of the variance such as 0.95, or to all.",
         )
 
 

@@ -11,10 +11,10 @@ from typing import Any, Mapping, Sequence
 from . import report
 from .errors import JobError, Rejected
 from .features import FeatureModel
-from .images import thumbnail
+from .isolated import thumbnail
 from .listing import ImageRef, Listing
 from .outputs import RejectedImage, rejected_csv
-from .pca import Matrix, PcaModel
+from .pca import Matrix, PcaModel, way
 from .settings import Settings
 from .storage import Storage
 
@@ -123,7 +123,7 @@ def manifest_of(
 def _method(settings: Settings, fitted: PcaModel) -> str:
     if settings.project_onto:
         return f"projection onto {settings.project_onto}"
-    return "n x n" if fitted.n_samples < len(fitted.mean) else "covariance"
+    return way(fitted.n_samples, len(fitted.mean), settings.components)
 
 
 def summary_of(

@@ -25,6 +25,7 @@ exec systemd-run --quiet --unit="$unit" --description="Orchard: images to a PCA 
     --property=EnvironmentFile="$generation/conf/orchard.env" \
     --property=UMask=0027 \
     --property=NoNewPrivileges=yes \
+    --property=OOMPolicy=continue \
     --setenv=LANG=C.UTF-8 \
     --setenv=TMPDIR="$(dirname "$(dirname "$folder")")/local" \
     -- /bin/sh -c 'exec </dev/null >>job.log 2>&1; exec "$@"' job "$@"
