@@ -61,6 +61,19 @@ def aws_plan(instances: Iterable[Mapping[str, Any]], wish: Mapping[str, Any]) ->
     return plan
 
 
+def aws_running(instances: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what ec2_instance_info says of hosts as the module aws_cluster_info would, as far as their cost needs it."""
+    return [
+        {
+            "type": instance["instance_type"],
+            "state": instance["state"]["name"],
+            "market": instance["tags"].get("orchard:market", "on-demand"),
+            "disk_gb": int(instance["tags"].get("orchard:disk_gb", 0)),
+        }
+        for instance in instances
+    ]
+
+
 def aws_cost(hosts: Iterable[Mapping[str, Any]], prices: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the hosts cost by the table: `hour` while they run, `stopped` a month while they are stopped, `unknown` types."""
     hosts = list(hosts)
@@ -117,5 +130,5 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return name → function."""
-        functions = (aws_networks_wrong, aws_networks_open, aws_plan, aws_cost, aws_cost_text, aws_listing, aws_failure)
+        functions = (aws_networks_wrong, aws_networks_open, aws_plan, aws_running, aws_cost, aws_cost_text, aws_listing, aws_failure)
         return {function.__name__: function for function in functions}
