@@ -44,7 +44,7 @@ DEBIAN = {
     "sriov": "simple",
 }
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-SETUP_CALLS_A_USER = 3
+SETUP_CALLS_A_USER, SETUP_CALLS_A_BUCKET = 3, 2
 
 
 class Answering:
@@ -89,14 +89,16 @@ def operator_policy(bucket: str, without: str = "") -> dict[str, Any]:
     policy: dict[str, Any] = json.loads(text)
     for statement in policy["Statement"]:
         statement["Action"] = [action for action in statement["Action"] if action != without]
+        # The server knows which action is asked for, and of IAM not of which thing.
+        statement["Resource"] = ["*" if ":iam:" in resource else resource for resource in statement["Resource"]]
     return policy
 
 
 class Account:
     """An AWS account on loopback that enforces the policies of `users`, and a cluster in it; `root` may do everything."""
 
-    def __init__(self, folder: Path, cluster: str, bucket: str, users: dict[str, dict[str, Any]]) -> None:
-        """Start the server and make the users."""
+    def __init__(self, folder: Path, cluster: str, bucket: str, taken: str, users: dict[str, dict[str, Any]]) -> None:
+        """Start the server and make the users, and the bucket `taken` of another account."""
         self.folder, self.cluster, self.bucket = folder, cluster, bucket
         self.recording = folder / "requests"
         self.port = free_port()
@@ -106,7 +108,8 @@ class Account:
             "MOTO_AMIS_PATH": str(folder / "images.json"),
             "MOTO_ENABLE_RECORDING": "1",
             "MOTO_RECORDER_FILEPATH": str(self.recording),
-            "INITIAL_NO_AUTH_ACTION_COUNT": str(SETUP_CALLS_A_USER * (len(users) + 1)),
+            "MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS": "false",
+            "INITIAL_NO_AUTH_ACTION_COUNT": str(SETUP_CALLS_A_BUCKET + SETUP_CALLS_A_USER * (len(users) + 1)),
         }
         with (folder / "server.log").open("w") as log:
             self.server = subprocess.Popen(
@@ -119,6 +122,7 @@ class Account:
         self._wait()
         self.ssh, self.proxy, self.whoami = Answering(b"SSH-2.0-stand-in\r\n"), Answering(b""), Answering(b"")
         self.whoami.page(f"{HOME}\n")
+        self._bucket_of_another(taken)
         self.keys = {name: self._user(name, policy) for name, policy in {"root": EVERYTHING, **users}.items()}
 
     def _wait(self) -> None:
@@ -131,6 +135,15 @@ class Account:
                 if time.monotonic() > until or self.server.poll() is not None:
                     raise
                 time.sleep(0.2)
+
+    def _bucket_of_another(self, name: str) -> None:
+        sts = boto3.client("sts", endpoint_url=self.endpoint, region_name=REGION, **ROOT)
+        other = sts.assume_role(RoleArn="arn:aws:iam::111122223333:role/other", RoleSessionName="other")["Credentials"]
+        keys = {"aws_access_key_id": other["AccessKeyId"], "aws_secret_access_key": other["SecretAccessKey"]}
+        s3 = boto3.client(
+            "s3", endpoint_url=self.endpoint, region_name="us-east-1", aws_session_token=other["SessionToken"], **keys
+        )
+        s3.create_bucket(Bucket=name)
 
     def _user(self, name: str, policy: dict[str, Any]) -> dict[str, str]:
         iam = boto3.client("iam", endpoint_url=self.endpoint, region_name=REGION, **ROOT)

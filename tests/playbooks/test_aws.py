@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from aws_support import HOME, REGION, Account, operator_policy, said
+from aws_support import HOME, Account, operator_policy, said
 from conftest import Result
 
 BUCKET = "orchard-test-fruit"
@@ -24,7 +23,7 @@ NAMES = ["orchard-fruit-master", "orchard-fruit-worker-1", "orchard-fruit-worker
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account with an operator as docs/aws.md makes one, and one who lacks a single right."""
     users = {"operator": operator_policy(BUCKET), "poorer": operator_policy(BUCKET, without=DENIED)}
-    account = Account(tmp_path_factory.mktemp("aws"), "fruit", BUCKET, users)
+    account = Account(tmp_path_factory.mktemp("aws"), "fruit", BUCKET, TAKEN, users)
     try:
         yield account
     finally:
@@ -57,16 +56,6 @@ def test_all_that_is_wrong_is_said_at_once_and_nothing_is_made(account: Account)
 
 
 def test_a_bucket_of_somebody_else_is_told_as_such(account: Account) -> None:
-    # The account 1234… is another one than the users' own.
-    other = boto3.client("sts", endpoint_url=account.endpoint, region_name=REGION, **account.keys["root"]).assume_role(
-        RoleArn="arn:aws:iam::111122223333:role/other", RoleSessionName="other"
-    )["Credentials"]
-    keys = {
-        "aws_access_key_id": other["AccessKeyId"],
-        "aws_secret_access_key": other["SecretAccessKey"],
-        "aws_session_token": other["SessionToken"],
-    }
-    boto3.client("s3", endpoint_url=account.endpoint, region_name="us-east-1", **keys).create_bucket(Bucket=TAKEN)
     result = account.play("aws", user="root", bucket=TAKEN)
     assert result.status != 0
     assert f"The bucket {TAKEN} belongs to somebody else" in said(result)
