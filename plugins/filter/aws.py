@@ -35,12 +35,17 @@ def aws_networks_open(networks: Iterable[str]) -> list[str]:
 def aws_plan(instances: Iterable[Mapping[str, Any]], wish: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Return what makes the hosts those that are wished.
 
-    wish: name (of the cluster), workers, master_type, worker_type, worker_market. The answer: `make` (name, role, type, market), `start` (hosts that
-    are stopped), `leave` (hosts that are too many), `retype` (hosts of another type than wished, with `wanted`).
+    wish: name (of the cluster), workers, master_type, worker_type, worker_market. The answer: `make` (name, role, type, market),
+    `start` (hosts that are stopped), `leave` (hosts that are too many), `retype` (hosts of another type than wished, with `wanted`).
     """
     master = {"name": f"orchard-{wish['name']}-master", "role": "master", "type": wish["master_type"], "market": "on-demand"}
     workers = [
-        {"name": f"orchard-{wish['name']}-worker-{number}", "role": "worker", "type": wish["worker_type"], "market": wish["worker_market"]}
+        {
+            "name": f"orchard-{wish['name']}-worker-{number}",
+            "role": "worker",
+            "type": wish["worker_type"],
+            "market": wish["worker_market"],
+        }
         for number in range(1, int(wish["workers"]) + 1)
     ]
     wished = {host["name"]: host for host in [master, *workers]}
@@ -75,7 +80,7 @@ def aws_running(instances: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def aws_cost(hosts: Iterable[Mapping[str, Any]], prices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the hosts cost by the table: `hour` while they run, `stopped` a month while they are stopped, `unknown` types."""
+    """Return what the hosts cost by the table: `hour` while they run, `stopped` a month while they are, `unknown` types."""
     hosts = list(hosts)
     kinds = prices["types"]
     disks = sum(int(host.get("disk_gb") or 0) for host in hosts) * prices["disk_gb_month"]
@@ -92,17 +97,15 @@ def aws_cost_text(hosts: Iterable[Mapping[str, Any]], prices: Mapping[str, Any])
     missing = f", without {', '.join(running['unknown'])}, whose price the table has not" if running["unknown"] else ""
     spot = "; spot hosts, counted in full, cost less" if any(host.get("market") == "spot" for host in hosts) else ""
     return (
-        f"about {running['hour']:.3f} USD an hour as they are now, {everything['stopped']:.2f} USD a month for the disks alone when all are stopped"
-        f"{missing} (by a table of {prices['date']} for {prices['region']}{spot}; what counts is {prices['source']})"
+        f"about {running['hour']:.3f} USD an hour as they are now, {everything['stopped']:.2f} USD a month"
+        f" for the disks alone when all are stopped{missing} (by a table of {prices['date']} for {prices['region']}{spot}; what counts is {prices['source']})"
     )
 
 
 def aws_listing(found: Mapping[str, Any]) -> list[str]:
     """Return one line for each thing that the cluster has; the bucket is not among them."""
-    lines = [
-        f"host {host['name']} ({host['id']}, {host['type']}, {host['market']}, {host['state']}{', ' + host['address'] if host['address'] else ''})"
-        for host in found["instances"]
-    ]
+    told = ("id", "type", "market", "state", "address")
+    lines = [f"host {host['name']} ({', '.join(host[name] for name in told if host[name])})" for host in found["instances"]]
     kinds = {
         "volumes": "disk",
         "security_groups": "security group",
@@ -117,7 +120,7 @@ def aws_listing(found: Mapping[str, Any]) -> list[str]:
 
 
 def aws_failure(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a failed task of a module for AWS says: `code`, `action` (both "" where AWS was not reached) and its `words`."""
+    """Return what a failed task of a module for AWS says: `code`, `action` ("" where AWS was not reached), `words`."""
     failed = next((each for each in result.get("results", []) if each.get("failed")), result)
     texts = [str(failed.get(name) or "") for name in ("msg", "module_stderr", "exception")]
     words = next((text for text in texts if text), "it gave no reason")
@@ -130,5 +133,14 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return name → function."""
-        functions = (aws_networks_wrong, aws_networks_open, aws_plan, aws_running, aws_cost, aws_cost_text, aws_listing, aws_failure)
+        functions = (
+            aws_networks_wrong,
+            aws_networks_open,
+            aws_plan,
+            aws_running,
+            aws_cost,
+            aws_cost_text,
+            aws_listing,
+            aws_failure,
+        )
         return {function.__name__: function for function in functions}

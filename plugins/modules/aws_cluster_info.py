@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
-try:
+with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
     import botocore.exceptions
-except ImportError:
-    pass  # AnsibleAWSModule says so
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
@@ -17,7 +16,7 @@ short_description: Everything that a cluster of Orchard has in an AWS account
 description:
   - Hosts and disks are found by the tag C(orchard:cluster); what has a name of its own also by that, since a run that was killed
     may have made it and not tagged it.
-  - A bucket is C(none), C(ours) (made by Orchard, which its tag says), C(mine) (the account's, made by somebody else), or C(others).
+  - A bucket is C(none), C(ours) (made by Orchard, as its tag says), C(mine) (the account's, made by somebody else), or C(others).
 options:
   cluster: {description: Name of the cluster., type: str, required: true}
   bucket: {description: The bucket; empty for none., type: str, default: ""}
@@ -91,8 +90,10 @@ class Account:
         return sorted(key["KeyName"] for key in self.ec2.describe_key_pairs(Filters=named)["KeyPairs"])
 
     def templates(self) -> list[str]:
-        """Return the names of the cluster's launch templates."""
-        named = [{"Name": "launch-template-name", "Values": [f"{self.name}-{kind}" for kind in ("master", "worker", "spot")]}]
+        """Return the names of the cluster's launch templates: each carries the digest of what is in it."""
+        named = [
+            {"Name": "launch-template-name", "Values": [f"{self.name}-{kind}-????????" for kind in ("master", "worker", "spot")]}
+        ]
         found = self.ec2.describe_launch_templates(Filters=named)["LaunchTemplates"]
         return sorted(template["LaunchTemplateName"] for template in found)
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Power the host off when nobody needs it any more, or when its time is over. Runs once a minute, as root, without any library.
 
-Needed is a host while a job of Orchard runs, an executor of Spark, anything else that works as the job's account, or while somebody is logged in.
+Needed is a host while a job of Orchard runs, an executor of Spark, anything else that works as the job's account, or while
+somebody is logged in.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def jobs() -> list[str]:
     """Names of Orchard's jobs that run."""
     command = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=service", "orchard-job-*"]
     lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    return [fields[0] for fields in (line.split() for line in lines) if len(fields) > 2 and fields[2] in RUNNING]
+    return [name for name, _, state, *_ in (line.split() for line in lines) if state in RUNNING]
 
 
 def work(found: list[dict[str, Any]], user: str, before: dict[str, Any], now: float) -> bool:
@@ -100,7 +101,15 @@ def main() -> None:
     if options.only_say:
         left = [options.max_hours * 60 - age / 60] * (options.max_hours > 0)
         left += [options.idle_minutes - idle / 60] * (options.idle_minutes > 0)
-        print(json.dumps({"needed_by": needs, "idle_minutes": round(idle / 60, 1), "stops_in_minutes": round(min(left), 1) if left else None}))
+        print(
+            json.dumps(
+                {
+                    "needed_by": needs,
+                    "idle_minutes": round(idle / 60, 1),
+                    "stops_in_minutes": round(min(left), 1) if left else None,
+                }
+            )
+        )
         return
     options.state.write_text(json.dumps(state))
     if reason:
