@@ -36,7 +36,7 @@ def aws_plan(instances: Iterable[Mapping[str, Any]], wish: Mapping[str, Any]) ->
     """Return what makes the hosts those that are wished.
 
     wish: name (of the cluster), workers, master_type, worker_type, worker_market. The answer: `make` (name, role, type, market),
-    `start` (hosts that are stopped), `leave` (hosts that are too many), `retype` (hosts of another type than wished, with `wanted`).
+    `start` (hosts that are stopped), `leave` (hosts that are too many), `retype` (hosts of another type, with the `wanted` one).
     """
     master = {"name": f"orchard-{wish['name']}-master", "role": "master", "type": wish["master_type"], "market": "on-demand"}
     workers = [
