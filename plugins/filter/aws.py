@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
@@ -98,7 +99,8 @@ def aws_cost_text(hosts: Iterable[Mapping[str, Any]], prices: Mapping[str, Any])
     spot = "; spot hosts, counted in full, cost less" if any(host.get("market") == "spot" for host in hosts) else ""
     return (
         f"about {running['hour']:.3f} USD an hour as they are now, {everything['stopped']:.2f} USD a month"
-        f" for the disks alone when all are stopped{missing} (by a table of {prices['date']} for {prices['region']}{spot}; what counts is {prices['source']})"
+        f" for the disks alone when all are stopped{missing}"
+        f" (by a table of {prices['date']} for {prices['region']}{spot}; what counts is {prices['source']})"
     )
 
 
@@ -116,6 +118,23 @@ def aws_listing(found: Mapping[str, Any]) -> list[str]:
     for name, word in kinds.items():
         lines += [f"{word} {each}" for each in found[name]]
     lines += [f"{word} of the cluster in IAM" for word in ("role", "profile", "user") if found[word]]
+    return lines
+
+
+def aws_guard_story(answers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return one line a host: who needs it, and when it stops by itself. answers: host → registered result of the guard."""
+    lines = []
+    for host, answer in answers.items():
+        if answer.get("rc") != 0:
+            lines.append(f"{host}: nothing is known of its guard; site.yml sets it up")
+            continue
+        said = json.loads(answer["stdout"])
+        stops = (
+            "never"
+            if said["stops_in_minutes"] is None
+            else f"in {max(0, said['stops_in_minutes']):.0f} minutes unless it is needed till then"
+        )
+        lines.append(f"{host}: needed by {', '.join(said['needed_by']) or 'nobody'}; {limit}")
     return lines
 
 

@@ -91,3 +91,10 @@ def test_a_failure_names_its_action_also_in_a_loop() -> None:
     msg = "Failed: An error occurred (UnauthorizedOperation) when calling the RunInstances operation: You may not."
     for result in ({"msg": msg}, {"msg": "One or more items failed", "results": [{"msg": "fine"}, {"failed": True, "msg": msg}]}):
         assert aws.aws_failure(result) == {"code": "UnauthorizedOperation", "action": "RunInstances", "words": msg}
+
+
+def test_the_guard_of_each_host_is_told() -> None:
+    said = {"rc": 0, "stdout": '{"needed_by": ["orchard-job-one.service"], "idle_minutes": 0, "stops_in_minutes": 59.6}'}
+    lines = aws.aws_guard_story({"master": said, "worker-1": {"unreachable": True}})
+    assert "master: needed by orchard-job-one.service; the next limit of its guard is 60 minutes away" in lines[0]
+    assert "worker-1: nothing is known" in lines[1]
