@@ -129,11 +129,8 @@ def aws_guard_story(answers: Mapping[str, Mapping[str, Any]]) -> list[str]:
             lines.append(f"{host}: nothing is known of its guard; site.yml sets it up")
             continue
         said = json.loads(answer["stdout"])
-        stops = (
-            "never"
-            if said["stops_in_minutes"] is None
-            else f"in {max(0, said['stops_in_minutes']):.0f} minutes unless it is needed till then"
-        )
+        left = said["stops_in_minutes"]
+        limit = "its guard has no limit" if left is None else f"the next limit of its guard is {max(0, left):.0f} minutes away"
         lines.append(f"{host}: needed by {', '.join(said['needed_by']) or 'nobody'}; {limit}")
     return lines
 
