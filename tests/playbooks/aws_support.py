@@ -91,6 +91,8 @@ def operator_policy(bucket: str, without: str = "") -> dict[str, Any]:
         statement["Action"] = [action for action in statement["Action"] if action != without]
         # The server has a name of its own for what AWS counts as s3:ListBucket.
         statement["Action"] += ["s3:HeadBucket"] * ("s3:ListBucket" in statement["Action"])
+        # It asks for the right to delete many objects on their bucket, AWS on each object.
+        statement["Resource"] += [resource[: -len("/*")] for resource in statement["Resource"] if resource.endswith("/*")]
         # The server knows which action is asked for, and of IAM not of which thing.
         statement["Resource"] = ["*" if ":iam:" in resource else resource for resource in statement["Resource"]]
     return policy
@@ -220,7 +222,6 @@ class Account:
         return {
             "hosts": sorted(self.hosts()),
             "disks": [volume["VolumeId"] for volume in ec2.describe_volumes()["Volumes"]],
-            "cards": [card["NetworkInterfaceId"] for card in ec2.describe_network_interfaces()["NetworkInterfaces"]],
             "addresses": [address["PublicIp"] for address in ec2.describe_addresses()["Addresses"]],
             "keys": [key["KeyName"] for key in ec2.describe_key_pairs()["KeyPairs"]],
             "templates": [each["LaunchTemplateName"] for each in ec2.describe_launch_templates()["LaunchTemplates"]],
