@@ -1,0 +1,165 @@
+"""Ansible module aws_cluster_info: everything that a cluster of Orchard has in an AWS account."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
+    import botocore.exceptions
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+DOCUMENTATION = """
+module: aws_cluster_info
+short_description: Everything that a cluster of Orchard has in an AWS account
+description:
+  - Hosts and disks are found by the tag C(orchard:cluster); what has a name of its own also by that, since a run that was killed
+    may have made it and not tagged it.
+  - A bucket is C(none), C(ours) (made by Orchard, as its tag says), C(mine) (the account's, made by somebody else), or C(others).
+options:
+  cluster: {description: Name of the cluster., type: str, required: true}
+  bucket: {description: The bucket; empty for none., type: str, default: ""}
+extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
+"""
+
+TAG = "orchard:cluster"
+LIVING = ["pending", "running", "stopping", "stopped", "shutting-down"]
+ABSENT = {"NoSuchEntity", "NoSuchTagSet", "NoSuchBucket", "404", "NotFound"}
+FORBIDDEN = {"403", "Forbidden", "AccessDenied"}
+
+
+def code_of(error: Any) -> str:
+    """Return AWS's code of an error."""
+    return str(error.response["Error"]["Code"])
+
+
+def tags_of(thing: dict[str, Any], key: str = "Tags") -> dict[str, str]:
+    """Return name → value of a thing's tags."""
+    return {tag["Key"]: tag["Value"] for tag in thing.get(key, [])}
+
+
+class Account:
+    """Reads one account in one region."""
+
+    def __init__(self, module: Any, cluster: str) -> None:
+        """Make the clients; nothing is asked yet."""
+        self.ec2, self.iam, self.s3, self.sts = (module.client(service) for service in ("ec2", "iam", "s3", "sts"))
+        self.cluster, self.name = cluster, f"orchard-{cluster}"
+        self.tagged = [{"Name": f"tag:{TAG}", "Values": [cluster]}]
+
+    def instances(self) -> list[dict[str, Any]]:
+        """Return the cluster's hosts that are not gone, by name."""
+        pages = self.ec2.get_paginator("describe_instances").paginate(
+            Filters=[*self.tagged, {"Name": "instance-state-name", "Values": LIVING}]
+        )
+        found = []
+        for page in pages:
+            for instance in (each for reservation in page["Reservations"] for each in reservation["Instances"]):
+                tags = tags_of(instance)
+                found.append(
+                    {
+                        "id": instance["InstanceId"],
+                        "name": tags.get("Name", instance["InstanceId"]),
+                        "role": tags.get("orchard:role", ""),
+                        "login": tags.get("orchard:login", ""),
+                        "market": tags.get("orchard:market", "on-demand"),
+                        "state": instance["State"]["Name"],
+                        "type": instance["InstanceType"],
+                        "address": instance.get("PublicIpAddress", ""),
+                        "private_address": instance.get("PrivateIpAddress", ""),
+                        "subnet_id": instance.get("SubnetId", ""),
+                        "launched": instance["LaunchTime"].isoformat(),
+                        "disk_gb": int(tags.get("orchard:disk_gb", 0)),
+                    }
+                )
+        return sorted(found, key=lambda each: (each["role"] != "master", len(each["name"]), each["name"]))
+
+    def volumes(self) -> list[str]:
+        """Return the ids of the cluster's disks."""
+        return sorted(volume["VolumeId"] for volume in self.ec2.describe_volumes(Filters=self.tagged)["Volumes"])
+
+    def groups(self) -> list[str]:
+        """Return the ids of the cluster's security groups."""
+        named = [{"Name": "group-name", "Values": [self.name]}]
+        return sorted(group["GroupId"] for group in self.ec2.describe_security_groups(Filters=named)["SecurityGroups"])
+
+    def keys(self) -> list[str]:
+        """Return the names of the cluster's key pairs: each carries the digest of its public half."""
+        named = [{"Name": "key-name", "Values": [f"{self.name}-????????"]}]
+        return sorted(key["KeyName"] for key in self.ec2.describe_key_pairs(Filters=named)["KeyPairs"])
+
+    def templates(self) -> list[str]:
+        """Return the names of the cluster's launch templates: each carries the digest of what is in it."""
+        named = [
+            {"Name": "launch-template-name", "Values": [f"{self.name}-{kind}-????????" for kind in ("master", "worker", "spot")]}
+        ]
+        found = self.ec2.describe_launch_templates(Filters=named)["LaunchTemplates"]
+        return sorted(template["LaunchTemplateName"] for template in found)
+
+    def named(self, ask: Any, **names: str) -> bool:
+        """Say whether a thing of IAM is there."""
+        try:
+            ask(**names)
+            return True
+        except botocore.exceptions.ClientError as error:
+            if code_of(error) not in ABSENT:
+                raise
+            return False
+
+    def access_keys(self) -> list[str]:
+        """Return the ids of the access keys of the cluster's user; it has none where there is no user."""
+        try:
+            found = self.iam.list_access_keys(UserName=self.name)["AccessKeyMetadata"]
+        except botocore.exceptions.ClientError as error:
+            if code_of(error) not in ABSENT:
+                raise
+            return []
+        return [key["AccessKeyId"] for key in found]
+
+    def whose(self, bucket: str) -> str:
+        """Return whose the bucket is."""
+        try:
+            self.s3.head_bucket(Bucket=bucket)
+            tags = tags_of(self.s3.get_bucket_tagging(Bucket=bucket), "TagSet")
+        except botocore.exceptions.ClientError as error:
+            code = code_of(error)
+            if code in ABSENT:
+                return "mine" if code == "NoSuchTagSet" else "none"
+            if code in FORBIDDEN:
+                return "others"
+            raise
+        return "ours" if TAG in tags else "mine"
+
+    def everything(self, bucket: str) -> dict[str, Any]:
+        """Return all of it."""
+        return {
+            "account": self.sts.get_caller_identity()["Account"],
+            "instances": self.instances(),
+            "volumes": self.volumes(),
+            "security_groups": self.groups(),
+            "key_pairs": self.keys(),
+            "launch_templates": self.templates(),
+            "role": self.named(self.iam.get_role, RoleName=self.name),
+            "profile": self.named(self.iam.get_instance_profile, InstanceProfileName=self.name),
+            "user": self.named(self.iam.get_user, UserName=self.name),
+            "access_keys": self.access_keys(),
+            "bucket": {"name": bucket, "whose": self.whose(bucket) if bucket else "none"},
+        }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleAWSModule(
+        argument_spec={"cluster": {"type": "str", "required": True}, "bucket": {"type": "str", "default": ""}},
+        supports_check_mode=True,
+    )
+    try:
+        found = Account(module, module.params["cluster"]).everything(module.params["bucket"])
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        module.fail_json_aws(error, msg="The account could not be read")
+    module.exit_json(changed=False, found=found)
+
+
+if __name__ == "__main__":
+    main()
