@@ -6,7 +6,6 @@ import json
 import random
 import re
 import secrets
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,6 @@ from cluster_support import (
     matrix,
     on,
     play,
-    ssh,
     started,
     upload,
     wait_for,
@@ -216,15 +214,8 @@ def test_other_versions_on_a_worker_are_refused_in_a_sentence(first: Result, who
     )
 
 
-def seed(source: str, target: str) -> None:
-    """Give a new host the components of another: what is tested here is how it joins, not its downloads."""
-    packed = f"{shlex.join(ssh(source))} sudo tar -C /opt -c --exclude=orchard/generations --exclude=orchard/current orchard"
-    assert run("bash", "-c", f"{packed} | {shlex.join(ssh(target))} sudo tar -C /opt -xp").status == 0
-
-
 def test_a_new_host_joins_and_nothing_changes_elsewhere(first: Result) -> None:
     done("playbooks/lab.yml", lab_workers=2)
-    seed("worker-1", "worker-2")
     since = "systemctl show -p ActiveEnterTimestampMonotonic orchard-spark-master orchard-spark-worker"
     before = [on(host, since) for host in ("master", "worker-1")]
     joined = done("site.yml", **SITE)
