@@ -244,7 +244,7 @@ class Trials:
         said = MESSAGE.findall(output)
         if len(said) != 1:
             return "failed", f"no message: {output[-2000:]}", ""
-        told = " ".join(said[0].split(" The whole log")[0].split())
+        told = " ".join(said[0].split()).split(" The whole log")[0]
         again = cluster.play("run.yml", **self._values(prefix, run_id))
         counted = COMPUTED.search(again.output)
         if again.status or not counted:
