@@ -99,7 +99,8 @@ def cut(worker: str, _: str) -> None:
     master = address("master")
     rules = f"""table inet cut {{
         chain in {{ type filter hook input priority -20; ip saddr {master} drop; }}
-        chain out {{ type filter hook output priority -20; ip daddr {master} drop; }} }}"""
+        chain out {{ type filter hook output priority -20; ip daddr {master} drop; }}
+        }}"""
     on(worker, f"nft -f - <<'END'\n{rules}\nEND")
 
 
