@@ -22,14 +22,15 @@ def preflight_seen(probe: Mapping[str, Any]) -> dict[str, Any]:
     """What one host said about itself.
 
     `probe` is the registered result of the raw probe (files/probe.sh). The answer always has every name:
-    reachable, error, python, os, os_name, machine, kernel, name, resolves, systemd, provisioned, sudo (bool where it is yes
-    or no), memory_mb (int), sent and time (epoch seconds, 0 when unknown), disks {folder: {device, free_mb}}.
+    reachable, error, python, os, os_name, machine, kernel, name, boot, processor, resolves, systemd, provisioned, sudo
+    (bool where it is yes or no), memory_mb (int), sent and time (epoch seconds, 0 when unknown), disks {folder: {device,
+    free_mb}}.
     """
     said = _facts(str(probe.get("stdout") or ""))
     reachable = not probe.get("unreachable", False) and "time" in said
     error = "" if reachable else _first_error(probe)
     seen: dict[str, Any] = {"reachable": reachable, "error": error}
-    for name in ("python", "os", "os_name", "machine", "kernel", "name"):
+    for name in ("python", "os", "os_name", "machine", "kernel", "name", "boot", "processor"):
         seen[name] = said.get(name, "")
     for name in ("resolves", "systemd", "provisioned", "sudo"):
         seen[name] = said.get(name) == "yes"
@@ -76,6 +77,22 @@ def preflight_short_disks(seen: Mapping[str, Any], needs: Mapping[str, int]) -> 
     return short
 
 
+def preflight_twins(peers: Mapping[str, Mapping[str, Any]], host: str) -> list[str]:
+    """Hosts before `host` in the inventory that are the same machine. peers: host → its registered probe."""
+    seen = {name: preflight_seen(probe) for name, probe in peers.items()}
+    mine = seen[host]
+    before = list(seen)[: list(seen).index(host)]
+    return [name for name in before if mine["boot"] and all(seen[name][what] == mine[what] for what in ("boot", "name"))]
+
+
+def preflight_others(peers: Mapping[str, Mapping[str, Any]], host: str, what: str) -> str:
+    """What the first host that answered says of itself, if `host` says something else; "" if they agree."""
+    answers = [preflight_seen(probe) for probe in peers.values()]
+    first = next((seen for seen in answers if seen["reachable"]), {})
+    mine = preflight_seen(peers[host])
+    return str(first[what]) if mine["reachable"] and first[what] != mine[what] else ""
+
+
 def preflight_problems(rules: Iterable[Mapping[str, Any]], skip: Iterable[str] = ()) -> list[dict[str, str]]:
     """The rules that do not hold, as {id, reason, todo, source, level}; `level` is refuse, warn or skipped.
 
@@ -106,6 +123,11 @@ def preflight_unknown_skips(skip: Iterable[str], *tables: Iterable[Mapping[str, 
     return [{"id": "preflight_skip", "level": "refuse", "reason": reason, "todo": todo, "source": "The tables of rules."}]
 
 
+def preflight_places(problems: Mapping[str, Iterable[Mapping[str, str]]]) -> list[str]:
+    """Where something is wrong that refuses, out of {where: problems}."""
+    return [where for where, found in problems.items() if any(problem["level"] == "refuse" for problem in found)]
+
+
 def preflight_message(problems: Mapping[str, Iterable[Mapping[str, str]]], level: str = "refuse") -> str:
     """One message out of {where: problems}: each problem of that level once, with all the places that have it."""
     places: dict[tuple[str, str, str], list[str]] = {}
@@ -128,8 +150,11 @@ class FilterModule:
             preflight_seen,
             preflight_skew,
             preflight_short_disks,
+            preflight_twins,
+            preflight_others,
             preflight_problems,
             preflight_unknown_skips,
+            preflight_places,
             preflight_message,
         )
         return {function.__name__: function for function in functions}

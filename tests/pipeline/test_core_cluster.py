@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+
 import pytest
-from image_pca.cluster import COMPONENTS, GENERATION, refuse_others
+from image_pca.cluster import COMPONENTS, GENERATION, place_of, refuse_others
 from image_pca.errors import JobError
 
 
@@ -23,3 +25,17 @@ def test_the_same_components_and_clusters_of_others_are_not_judged(
 ) -> None:
     monkeypatch.setenv(COMPONENTS, here)
     refuse_others(wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("Lost task 0.3 in stage 0.0 (TID 6) (192.0.2.3 executor 1): java.io.IOException", "192.0.2.3"),
+        ("Lost task 0.3 in stage 0.0 (TID 6, 192.0.2.4, executor 12): ExecutorLostFailure", "192.0.2.4"),
+        ("Lost task 0.0 in stage 0.0 (TID 0) (a executor 1): x; Lost task 0.1 (TID 1) (192.0.2.5 executor 2): y", "192.0.2.5"),
+        ("Lost task 0.0 in stage 0.0 (TID 0) (192.0.2.6 executor driver): x", platform.node()),
+        ("Spark's master went away", platform.node()),
+    ],
+)
+def test_a_failed_task_names_its_host(text: str, place: str) -> None:
+    assert place_of(text) == place

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
 import re
 import secrets
-import time
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +16,12 @@ import pytest
 from cluster_support import (
     GIVEN,
     LAB,
+    SECONDS,
     STATE,
     address,
     alive,
     answering,
+    copy_of,
     done,
     listening,
     masters,
@@ -26,17 +30,24 @@ from cluster_support import (
     play,
     started,
     upload,
+    wait_for,
 )
-from conftest import Result, run
+from conftest import TOP, Result, run
+
+sys.path.insert(0, str(TOP / "tests" / "faults"))
+
+import cluster_faults
 
 PICTURES = 120
 MOST_EXECUTIONS = 40
 SITE = {"spark_history": True}
-CHUNKS = {"chunk_images": 4}
-SECONDS = 240
+CHUNKS = cluster_faults.SETTINGS["job_settings"]
+SEED, FAULTS = 3, 2
+# Those that do not wait for a clock of Spark's.
+QUICK_FAULTS = ("executor", "worker", "driver", "disk")
 NAME = secrets.token_hex(3)
 FEW, AGAIN, THIRD, FOURTH = (f"images/{each}-{NAME}/" for each in ("few", "again", "third", "fourth"))
-WHOLE, ALONE, KILLED = (f"{each}-{NAME}" for each in ("whole", "alone", "killed"))
+WHOLE, ALONE = (f"{each}-{NAME}" for each in ("whole", "alone"))
 AGAIN_WORKER = "systemctl daemon-reload; systemctl restart orchard-spark-worker"
 EXECUTIONS = re.compile(r"remote executions on (\S+): (\d+)")
 
@@ -55,8 +66,9 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
 @pytest.fixture(scope="module")
 def whole(first: Result, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The matrix of an undisturbed run on the cluster."""
-    for prefix in (FEW, AGAIN, THIRD, FOURTH):
-        upload(tmp_path_factory.mktemp("pictures"), prefix, PICTURES)
+    upload(tmp_path_factory.mktemp("pictures"), FEW, PICTURES)
+    for prefix in (AGAIN, THIRD, FOURTH):
+        copy_of(FEW, Path(prefix).name)
     ran = done("run.yml", images_prefix=FEW, components=5, run_id=WHOLE, job_settings=CHUNKS)
     assert f"{PICTURES} computed, 0 reused" in ran.output
     folder = tmp_path_factory.mktemp("results")
@@ -80,11 +92,6 @@ def application() -> Iterator[None]:
         on("master", "systemctl stop held")
 
 
-def wait_for(host: str, condition: str) -> None:
-    """Wait until a command succeeds on a host."""
-    on(host, f"for i in $(seq {SECONDS}); do {condition} && exit; sleep 1; done; exit 1")
-
-
 def test_daemons_are_the_accounts_and_no_command_line_has_the_secret(first: Result) -> None:
     for host, unit in (("master", "orchard-spark-master"), ("worker-1", "orchard-spark-worker")):
         assert on(host, f"systemctl is-active {unit}; systemctl is-enabled {unit}").split() == ["active", "enabled"]
@@ -106,6 +113,25 @@ def test_nothing_changes_on_a_second_run_and_a_dry_one(first: Result, monkeypatc
     counts = {host: int(count) for host, count in EXECUTIONS.findall(second.output)}
     assert set(counts) >= {"master", "worker-1"} and max(counts.values()) <= MOST_EXECUTIONS
     assert set(done("site.yml", "--check", "--diff", **SITE).changed().values()) == {0}
+
+
+def test_wrong_hosts_are_named_together_and_workers_may_be_left_out(first: Result, tmp_path: Path) -> None:
+    assert run("ssh-keygen", "-q", "-N", "", "-f", tmp_path / "key").status == 0
+    keys, where = f"{cluster_support.LAB_DIR}/{LAB}", {"ansible_host": address("worker-1"), "ansible_user": "admin"}
+    where["ansible_ssh_common_args"] = f"-o ControlPath=none -o IdentitiesOnly=yes -o UserKnownHostsFile={keys}/known_hosts"
+    known = {**where, "ansible_ssh_private_key_file": f"{keys}/id_ed25519"}
+    wrong = {"gone": {**known, "ansible_port": 9}, "strange": {**where, "ansible_ssh_private_key_file": str(tmp_path / "key")}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"spark_workers": {"hosts": {**wrong, "twin": known}}}))
+    inventories = ("-i", "inventory/lab", "-i", str(tmp_path / "hosts.json"))
+    refused = play("site.yml", *inventories, **SITE)
+    said = " ".join(refused.output.split())
+    assert refused.status != 0 and set(refused.changed().values()) == {0}
+    for words in ("reachable (gone): ", "reachable (strange): ", "one_name (twin): It is the same machine as worker-1"):
+        assert words in said, refused.output[-4000:]
+    partly = done("site.yml", *inventories, **SITE, allow_partial=True)
+    assert "GOING ON WITHOUT gone, strange, twin" in partly.output and set(partly.changed().values()) == {0}
+    master_too = play("site.yml", **SITE, allow_partial=True, preflight_memory_mb=1_000_000)
+    assert master_too.status != 0 and "memory (master): " in master_too.output
 
 
 def test_no_port_answers_a_host_outside(first: Result) -> None:
@@ -188,17 +214,8 @@ def test_other_versions_on_a_worker_are_refused_in_a_sentence(first: Result, who
     )
 
 
-def seed(source: str, target: str) -> None:
-    """Give a new host the components of another: what is tested here is how it joins, not its downloads."""
-    keys = f"{cluster_support.LAB_DIR}/{LAB}"
-    ssh = f"ssh -q -i {keys}/id_ed25519 -o UserKnownHostsFile={keys}/known_hosts admin@"
-    packed = f"{ssh}{address(source)} sudo tar -C /opt -c --exclude=orchard/generations --exclude=orchard/current orchard"
-    assert run("bash", "-c", f"{packed} | {ssh}{address(target)} sudo tar -C /opt -xp").status == 0
-
-
 def test_a_new_host_joins_and_nothing_changes_elsewhere(first: Result) -> None:
     done("playbooks/lab.yml", lab_workers=2)
-    seed("worker-1", "worker-2")
     since = "systemctl show -p ActiveEnterTimestampMonotonic orchard-spark-master orchard-spark-worker"
     before = [on(host, since) for host in ("master", "worker-1")]
     joined = done("site.yml", **SITE)
@@ -209,20 +226,22 @@ def test_a_new_host_joins_and_nothing_changes_elsewhere(first: Result) -> None:
     assert set(done("site.yml", **SITE).changed().values()) == {0}
 
 
-def test_a_worker_that_dies_in_the_middle_costs_no_bit(whole: str, tmp_path: Path) -> None:
-    values = {"images_prefix": THIRD, "components": 5, "job_settings": CHUNKS}
-    going = started("run.yml", **values, run_id=KILLED)
-    progress = f"{STATE}/runs/{KILLED}/progress.jsonl"
-    wait_for("master", f'grep -q \'"features", "done": [1-9]\' {progress}')
-    on("worker-1", "systemctl kill --signal=KILL orchard-spark-worker")
-    ended = f"grep -c 'stage_end.*features' {progress}; true"
-    assert on("master", ended) == "0", "the features were done before the worker was killed"
-    output, _ = going.communicate(timeout=SECONDS)
-    assert going.returncode == 0, output[-4000:]
-    assert f"{PICTURES} keys listed = {PICTURES} rows + 0 rejected" in output
-    assert matrix(tmp_path, KILLED, THIRD) == whole
-    time.sleep(5)
-    assert len(alive()) == 2
+def test_faults_in_the_midst_of_a_run_cost_no_bit(whole: str, tmp_path: Path) -> None:
+    """A sample; tests/faults/cluster_faults.py has them all."""
+    chance = random.Random(SEED)  # noqa: S311  no secret
+    trials = cluster_faults.Trials(tmp_path, PICTURES, chance, FEW, whole)
+    found = [trials.tried(name) for name in chance.sample(QUICK_FAULTS, FAULTS)]
+    assert [each for each in found if each.problem] == [], cluster_faults.table(found)
+
+
+def test_a_drained_worker_takes_part_no_more_and_the_application_goes_on(whole: str) -> None:
+    with application():
+        wait_for("worker-2", "ss -Hltn | grep -q :7150")
+        drained = done("playbooks/drain.yml", worker="worker-2")
+        assert drained.changed()["worker-2"] > 0 and "take it out of the group spark_workers" in " ".join(drained.output.split())
+        assert alive() == [address("worker-1")]
+        assert [each["state"] for each in cluster_support.cluster_state()["activeapps"]] == ["RUNNING"]
+    assert set(done("playbooks/drain.yml", worker="worker-2").changed().values()) == {0}
 
 
 def test_without_workers_the_daemons_are_gone(first: Result) -> None:

@@ -20,6 +20,8 @@ orchard:os_name=Debian GNU/Linux 13 (trixie)
 orchard:machine=x86_64
 orchard:kernel=6.12.1
 orchard:name=master
+orchard:boot=6c7a
+orchard:processor=avx2 avx512f
 orchard:resolves=yes
 orchard:systemd=yes
 orchard:provisioned=no
@@ -98,3 +100,34 @@ def test_the_probe_speaks_of_this_machine() -> None:
     assert seen["reachable"] and seen["sent"] == 5 and abs(seen["time"] - time.time()) < 60
     assert seen["python"] == "" and seen["os"] and seen["machine"] and seen["name"]
     assert seen["memory_mb"] > 100 and set(seen["disks"]) == {"/tmp", "/no/such/folder"}
+
+
+def answers(**changes: tuple[str, str]) -> dict[str, Any]:
+    """Host → probe; each change replaces a word in the answer of the host of that name."""
+    probes: dict[str, Any] = {"first": {"stdout": ANSWER}}
+    for host, (old, new) in changes.items():
+        probes[host] = {"stdout": ANSWER.replace("orchard:boot=6c7a", f"orchard:boot={host}").replace(old, new)}
+    return {**probes, "gone": {"unreachable": True, "msg": "no route"}}
+
+
+def test_two_names_for_one_machine_are_found_once() -> None:
+    peers = {**answers(other=("", "")), "twin": {"stdout": ANSWER}}
+    assert {host: preflight.preflight_twins(peers, host) for host in peers} == {
+        "first": [],
+        "other": [],
+        "gone": [],
+        "twin": ["first"],
+    }
+
+
+def test_another_system_or_processor_than_the_first_hosts_is_found() -> None:
+    peers = answers(older=("(trixie)", "(bookworm)"), plain=("avx2 avx512f", "avx2"))
+    systems = {host: preflight.preflight_others(peers, host, "os_name") for host in peers}
+    assert systems == {"first": "", "older": "Debian GNU/Linux 13 (trixie)", "plain": "", "gone": ""}
+    processors = {host: preflight.preflight_others(peers, host, "processor").strip() for host in peers}
+    assert processors == {"first": "", "older": "", "plain": "avx2 avx512f", "gone": ""}
+
+
+def test_a_warning_makes_no_host_wrong() -> None:
+    problems = {"a": [{"level": "warn"}], "b": [{"level": "skipped"}, {"level": "refuse"}], "c": []}
+    assert preflight.preflight_places(problems) == ["b"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import re
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from .errors import JobError
 COMPONENTS, GENERATION = "ORCHARD_COMPONENTS", "ORCHARD_GENERATION"
 PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.2
+# "(TID 7) (10.0.0.3 executor 1)", before Spark 3.1 "(TID 7, 10.0.0.3, executor 1)".
+TASK_PLACE = re.compile(r"\(TID \d+(?:\) \(|, )([^\s,()]+),? executor (\w+)")
 
 
 def components() -> str:
@@ -37,12 +42,31 @@ def refuse_others(wanted: str) -> None:
         )
 
 
+def place_of(text: str) -> str:
+    """The host of the last task that Spark's message names, by its name where that is known; else this host."""
+    found: list[tuple[str, str]] = TASK_PLACE.findall(text)
+    if not found or found[-1][1] == "driver":
+        return platform.node()
+    host = found[-1][0]
+    with contextlib.suppress(OSError):
+        name = socket.gethostbyaddr(host)[0]
+        return host if name == host else f"{name} ({host})"
+    return host
+
+
 def await_executors(context: Any, patience: float = PATIENCE_SECONDS) -> None:
     """Return when the first executor has come; JobError if none comes in `patience` seconds, or the master does not answer."""
     scheduler = context._jsc.sc()
     deadline = time.monotonic() + patience
     # The driver itself is one of them.
     while scheduler.isStopped() or scheduler.getExecutorMemoryStatus().size() <= 1:
+        if scheduler.isStopped() and str(context.applicationId).startswith("app-"):
+            raise JobError(
+                "No executor of the run can start",
+                str(context.master),
+                "The cluster gave up, since the executors on its workers failed one after the other.",
+                "Look whether the workers' disks have space (playbooks/status.yml), and into journalctl -u orchard-spark-worker.",
+            )
         if scheduler.isStopped():
             raise JobError(
                 "Spark's master does not answer",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -14,7 +13,7 @@ import zipimport
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
 
-from .cluster import await_executors, components, refuse_others
+from .cluster import await_executors, components, place_of, refuse_others
 from .errors import JobError, TaskError, from_task_text
 
 Item = TypeVar("Item")
@@ -199,17 +198,25 @@ def _spark_failed(error: Exception) -> JobError:
     if known is not None:
         return known
     print(text, file=sys.stderr)
+    place = place_of(text)
     if "No space left on device" in text:
         return JobError(
             "The disk is full",
-            f"{platform.node()}, Spark's folders",
+            f"{place}, Spark's folders",
             "Spark could not write its files.",
             "Free some space (spark.local.dir, /tmp) and run again; finished work is kept.",
+        )
+    if "ExecutorLostFailure" in text:
+        return JobError(
+            "An executor of Spark was lost again and again",
+            place,
+            "Its host went away, or something ended its process there; most often memory ran out.",
+            "Look at the cluster with playbooks/status.yml, and run again; finished work is kept.",
         )
     if "Python worker exited unexpectedly" in text or "Python worker failed to connect back" in text:
         return JobError(
             "A Python worker of Spark died",
-            platform.node(),
+            place,
             "Something ended the process; most often the host was out of memory.",
             "Give the host more memory or swap, or use fewer task slots, and run again; finished work is kept.",
         )
@@ -217,7 +224,7 @@ def _spark_failed(error: Exception) -> JobError:
     errors = [line for line in lines if "Error" in line or "Exception" in line]
     return JobError(
         "Spark failed",
-        platform.node(),
+        place,
         (errors or lines or [type(error).__name__])[-1][:500],
         "The log has the whole of it.",
     )

@@ -18,6 +18,13 @@ say os_name "$(. /etc/os-release; echo "$PRETTY_NAME")"
 say machine "$(uname -m)"
 say kernel "$(uname -r)"
 say name "$(uname -n)"
+# Another one for each machine and each of its starts.
+say boot "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
+flags=" $(sed -n '/^flags/{s/.*://p;q}' /proc/cpuinfo) " features=
+for feature in avx2 avx512f amx_bf16; do
+    case $flags in *" $feature "*) features="$features$feature " ;; esac
+done
+say processor "${features:-plain }"
 if getent ahosts "$(uname -n)" >/dev/null 2>&1; then say resolves yes; else say resolves no; fi
 if [ -d /run/systemd/system ]; then say systemd yes; else say systemd no; fi
 if [ -e "$ORCHARD_ROOT/current" ]; then say provisioned yes; else say provisioned no; fi
