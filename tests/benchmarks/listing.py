@@ -69,7 +69,7 @@ def resident(which: str = "VmRSS") -> int:
 def measure(endpoint: str) -> None:
     """Each step, its seconds and the memory a key after it."""
     from image_pca import resuming, table  # noqa: PLC0415
-    from image_pca.features import Done  # noqa: PLC0415
+    from image_pca.features import Done, rows_of  # noqa: PLC0415
     from image_pca.listing import list_images  # noqa: PLC0415
     from image_pca.matrix import parts_of  # noqa: PLC0415
     from image_pca.settings import Location  # noqa: PLC0415
@@ -94,7 +94,7 @@ def measure(endpoint: str) -> None:
     index: table.Index = {}
     for number, chunk in enumerate(planned.chunks):
         done: Done = pickle.loads(pickle.dumps(Done(f"features/{number:064x}.parquet", None, [])))  # noqa: S301
-        table.add_places(index, done.object_key, done.rows_of(chunk), frozenset())
+        table.add_places(index, done.object_key, rows_of(done, chunk), frozenset())
     told("all outcomes known")
     parts = parts_of(listing.images, index)
     told(f"{len(parts):,} parts of the matrix known")

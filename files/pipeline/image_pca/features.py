@@ -75,9 +75,11 @@ class Done(NamedTuple):
     rows: list[Outcome] | None
     transient: list[tuple[ImageRef, str, str]]
 
-    def rows_of(self, chunk: Chunk) -> list[Outcome]:
-        """The outcomes; with the strings of the driver's own list where it can be."""
-        return [good_outcome(image) for image in chunk] if self.rows is None else self.rows
+
+def rows_of(done: Done, chunk: Chunk) -> list[Outcome]:
+    """A chunk's outcomes; with the strings of the driver's own list where it can be. Not of the tuple's own: Spark 3.0
+    brings named tuples back without their methods."""
+    return [good_outcome(image) for image in chunk] if done.rows is None else done.rows
 
 
 def compute(work: Work, tick: Callable[[int], None], chunk: Chunk) -> Done:

@@ -20,7 +20,7 @@ from typing import Any, Callable, Iterator, Sequence
 from . import compaction, comparison, matrix, memory, outputs, projection, publishing, resuming, table
 from .errors import JobError
 from .executors import SparkExecutor, Tick
-from .features import Done, FeatureModel, Work, compute
+from .features import Done, FeatureModel, Work, compute, rows_of
 from .guard import guarded
 from .installed import prepared_model, versions
 from .listing import ImageRef, Listing, list_images
@@ -111,7 +111,7 @@ class Job:
             plans.store(planned)
         done: Sequence[Done] = executor.map(self._computation(executor.threads), chunks, told) if chunks else []
         for chunk, result in zip(chunks, done):
-            table.add_places(self.index, result.object_key, result.rows_of(chunk), limits)
+            table.add_places(self.index, result.object_key, rows_of(result, chunk), limits)
         transient = {item[0]: RejectedImage(*item) for result in done for item in result.transient}
         rejected = (self._rejection(image, transient) for image in images)
         self.rejected = [item for item in rejected if item is not None]
