@@ -1,4 +1,4 @@
-"""What travels between driver and executors, on Spark 3.0: named tuples arrive there as others of the same fields, without methods."""
+"""What travels between driver and executors, on Spark 3.0: named tuples arrive there as others of the same fields alone."""
 
 from __future__ import annotations
 

@@ -180,7 +180,9 @@ def test_teardown_asks_then_leaves_nothing_but_the_bucket(account: Account) -> N
 def test_a_second_teardown_changes_nothing_and_the_bucket_goes_when_told(account: Account) -> None:
     account.client("s3").delete_bucket_policy(Bucket=BUCKET)  # the server is no TLS one
     account.client("s3").put_object(Bucket=BUCKET, Key="images/fruit/one.jpg", Body=b"one")
-    mine = {account.folder / f"keys/fruit/{name}": f"ssh-ed25519 AAAA me@home{name}\n" for name in ("id_ed25519", "id_ed25519.pub")}
+    mine = {
+        account.folder / f"keys/fruit/{name}": f"ssh-ed25519 AAAA me@home{name}\n" for name in ("id_ed25519", "id_ed25519.pub")
+    }
     for path, text in mine.items():
         path.write_text(text)
     assert good(account.play("teardown", sure=True)).changed() == {"localhost": 0}
