@@ -23,7 +23,7 @@ PLAYBOOK = """
 """
 GOOD_HOST = {
     "python": "3.13.5", "os": "debian 13", "os_name": "Debian GNU/Linux 13 (trixie)", "machine": "x86_64", "kernel": "6.12.1",
-    "name": "good",
+    "name": "good", "processor": "avx2 avx512f",
     "resolves": "yes", "systemd": "yes", "provisioned": "no", "sudo": "yes", "memory_kb": "4000000",
     "disk:/opt": "/dev/sda1 9000000", "disk:/var/lib/orchard": "/dev/sda2 9000000",
 }  # fmt: skip
@@ -38,6 +38,8 @@ BAD_HOSTS = {
     "disk": {"disk:/opt": "/dev/sda1 1000000"},
     "own_name": {"resolves": "no", "name": "nobody-knows"},
     "clock": {"time": "1000"},
+    "same_system": {"os": "debian 12", "os_name": "Debian GNU/Linux 12 (bookworm)"},
+    "same_processor": {"processor": "avx2"},
 }
 GOOD_SETTINGS: dict[str, Any] = {"stack": "made", "bucket": "fruit", "preflight_for_run": True}
 BAD_SETTINGS: dict[str, dict[str, Any]] = {
@@ -110,7 +112,7 @@ def judge(tmp_path: Path) -> Judge:
 
 
 def test_every_rule_is_tested_here() -> None:
-    assert {rule["id"] for rule in _rules("host")} == set(BAD_HOSTS) | {"reachable", "system_unproven"}
+    assert {rule["id"] for rule in _rules("host")} == set(BAD_HOSTS) | {"reachable", "one_name", "system_unproven"}
     assert {rule["id"] for rule in _rules("setting")} == set(BAD_SETTINGS)
     for rule in [*_rules("host"), *_rules("setting")]:
         assert set(rule) >= {"id", "holds", "reason", "todo", "source"}
@@ -124,10 +126,11 @@ def test_a_good_host_passes(judge: Judge) -> None:
 
 def test_all_bad_hosts_are_named_in_one_message(judge: Judge) -> None:
     hosts = {f"bad-{name}".replace("_", "-"): {**GOOD_HOST, **bad} for name, bad in BAD_HOSTS.items()}
-    done, found = judge({"good": GOOD_HOST, **hosts, "silent": {}}, GOOD_SETTINGS)
+    twin = {**GOOD_HOST, "boot": "4f1c"}
+    done, found = judge({"good": twin, **hosts, "twin": twin, "silent": {}}, GOOD_SETTINGS)
     assert done.returncode == 2
     expected = {name: f"bad-{name}".replace("_", "-") for name in BAD_HOSTS}
-    assert found == {**expected, "reachable": "silent"}
+    assert found == {**expected, "one_name": "twin", "reachable": "silent"}
     assert done.stdout.count("PLAY RECAP") == 1 and done.stderr.count("[ERROR]") <= 1
 
 
