@@ -29,7 +29,7 @@ FIXED = [entry for entry in TABLE if "{{" not in entry["words"]]
         ("Pypi: Read timed out. | ERROR: No matching distribution found for pyspark==4.1.4", "The server was silent"),
         ("Archive: Incomplete read, (cl=2) failed to read remaining 1 bytes", "The connection ended"),
         ("Archive: <urlopen error [Errno -2] Name or service not known>", "The server cannot be reached."),
-        ("Install | It works: non-zero return code", "It was built, but does not run"),
+        ("Complete | It works: non-zero return code", "It was built, but does not run"),
         ("Build | It is there: no timeout here", ""),
     ],
 )
