@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from conftest import TOP, Result
+from conftest import TOP, Result, run
 
 REGION = "eu-central-1"
 # The owner's address, as the page says it that stands in for Amazon's.
@@ -173,7 +173,6 @@ class Account:
             "AWS_CONFIG_FILE": str(self.folder / "none"),
             "ORCHARD_AWS_DIR": str(self.folder / "keys"),
             "ORCHARD_CLUSTER": self.cluster,
-            "ANSIBLE_NOCOLOR": "1",
         }
         for name in ("HTTP_PROXY", "HTTPS_PROXY"):
             environment[name] = environment[name.lower()] = f"http://127.0.0.1:{self.proxy.port}"
@@ -186,18 +185,8 @@ class Account:
             **variables,
         }
         self.recording.write_text("")
-        done = subprocess.run(
-            ["ansible-playbook", "-i", "inventory/aws", f"playbooks/{playbook}.yml", *options, "-e", json.dumps(given)],
-            cwd=TOP,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=timeout,
-        )
-        return Result(done.returncode, done.stdout)
+        command = ["ansible-playbook", "-i", "inventory/aws", f"playbooks/{playbook}.yml", *options, "-e", json.dumps(given)]
+        return run(*command, timeout=timeout, environment=environment)
 
     def calls(self) -> Counter[str]:
         """Return what was asked of AWS in the last play, and how often."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,9 @@ class Result:
         return found
 
 
-def run(*command: str | Path, lab: str = "", timeout: int = 1500) -> Result:
+def run(*command: str | Path, lab: str = "", timeout: int = 1500, environment: Mapping[str, str] = os.environ) -> Result:
     """Run a command in the checkout, without a terminal."""
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    environment = {**environment, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
     if lab:
         environment["ORCHARD_LAB_NAME"] = lab
     done = subprocess.run(
