@@ -102,19 +102,19 @@ def test_one_object_that_cannot_be_read_is_rejected_by_name_and_not_remembered(f
 
 
 @pytest.mark.parametrize(
-    ("fault", "method", "struck"),
-    [("drop", "GET", ".jpg"), ("slow-down", "PUT", ".parquet"), ("drop", "PUT", "/manifest.json")],
+    "strike", [("drop", "GET", ".jpg"), ("slow-down", "PUT", ".parquet"), ("drop", "PUT", "/manifest.json")], ids=" ".join
 )
 def test_a_store_that_is_gone_for_a_while_is_waited_for(
-    filled: Bucket, through: Any, monkeypatch: pytest.MonkeyPatch, fault: str, method: str, struck: str
+    filled: Bucket, through: Any, monkeypatch: pytest.MonkeyPatch, strike: tuple[str, str, str]
 ) -> None:
+    fault, method, suffix = strike
     monkeypatch.setattr(s3, "ATTEMPTS", 2)
     monkeypatch.setattr(s3, "PATIENCE_SECONDS", 30)
     whole = run(filled, filled.endpoint, "whole", "/undisturbed")
     gone: list[float] = []
 
     def choose(draw: random.Random, asked: str, path: str) -> str:
-        if not gone and asked == method and path.split("?")[0].endswith(struck):
+        if not gone and asked == method and path.partition("?")[0].endswith(suffix):
             gone.append(time.monotonic() + 4)
         return fault if gone and time.monotonic() < gone[0] else ""
 
