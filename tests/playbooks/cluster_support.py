@@ -163,7 +163,10 @@ def stranger_cluster() -> None:
         assert sent.wait() == 0
     account = "--uid=other --property=WorkingDirectory=/home/other --setenv=HOME=/home/other"
     program = f"{account} --setenv=SPARK_WORKER_DIR=/home/other/work /srv/spark/bin/spark-class"
-    daemons = {"master": f"Master --host {address('store')} --webui-port 7090", "worker": f"Worker {stranger()} --cores 2 --memory 3g"}
+    daemons = {
+        "master": f"Master --host {address('store')} --webui-port 7090",
+        "worker": f"Worker {stranger()} --cores 2 --memory 3g",
+    }
     for name, words in daemons.items():
         on("store", f"systemd-run --quiet --collect --unit=other-{name} {program} org.apache.spark.deploy.{name}.{words}")
         wait_for("store", "ss -Hltn | grep -q :7090")
