@@ -230,7 +230,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         args = self._task.args
         unit, folder = str(args["unit"]), str(args["folder"])
         host = str((task_vars or {}).get("inventory_hostname", "the host"))
-        log = f"{folder}/job.log on {host}"
+        fetch = f"ansible-playbook playbooks/logs.yml -e run_id={args['run_id']}"
+        log = f"{folder}/job.log on {host}; `{fetch}` brings it, and those of executors"
         wish = os.environ.get("ORCHARD_PROGRESS", "auto")
         screen = Screen(_TERMINAL if wish == "auto" else wish == "moving", _COLUMNS)
         screen.line(f"Run {args['run_id']} on {host}. Ctrl-C leaves it running; to watch it again: {args['again']}")

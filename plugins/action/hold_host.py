@@ -9,6 +9,7 @@ Argument: doing (what holds the host, for the message that another run gets). A 
 from __future__ import annotations
 
 import getpass
+import multiprocessing
 import os
 import select
 import shlex
@@ -53,6 +54,12 @@ def first_words(pipe: Any, seconds: float) -> list[str]:
     return said.decode(errors="replace").splitlines()
 
 
+def main_process() -> int:
+    """Return the id of the run's main process: as it was when this worker was forked, for an orphan's parent is another one."""
+    parent = multiprocessing.parent_process()
+    return os.getpid() if parent is None or parent.pid is None else parent.pid
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """See the module's text."""
 
@@ -69,7 +76,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
         title = f"{self._task.args['doing']} of {getpass.getuser()} on {socket.gethostname()}, begun {begun}"
         feeder = subprocess.Popen(
-            ["sh", "-c", _FEED, str(os.getppid()), *self.command(host_command(title))],
+            ["sh", "-c", _FEED, str(main_process()), *self.command(host_command(title))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

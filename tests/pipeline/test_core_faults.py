@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "FIRST_READ_SECONDS", 1)
     monkeypatch.setattr(s3, "ATTEMPTS", 4)
     monkeypatch.setattr(s3, "BODY_ATTEMPTS", 3)
+    monkeypatch.setattr(s3, "PATIENCE_SECONDS", 3)
 
 
 @pytest.fixture
@@ -97,6 +99,29 @@ def test_one_object_that_cannot_be_read_is_rejected_by_name_and_not_remembered(f
     assert 1 < proxy.faults[fault] <= s3.ATTEMPTS * s3.BODY_ATTEMPTS
     again = run(filled, filled.endpoint, "again")
     assert (again["rows"], again["computed"]) == (IMAGES, 1)
+
+
+@pytest.mark.parametrize(
+    "strike", [("drop", "GET", ".jpg"), ("slow-down", "PUT", ".parquet"), ("drop", "PUT", "/manifest.json")], ids=" ".join
+)
+def test_a_store_that_is_gone_for_a_while_is_waited_for(
+    filled: Bucket, through: Any, monkeypatch: pytest.MonkeyPatch, strike: tuple[str, str, str]
+) -> None:
+    fault, method, suffix = strike
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3, "PATIENCE_SECONDS", 30)
+    whole = run(filled, filled.endpoint, "whole", "/undisturbed")
+    gone: list[float] = []
+
+    def choose(draw: random.Random, asked: str, path: str) -> str:
+        if not gone and asked == method and path.partition("?")[0].endswith(suffix):
+            gone.append(time.monotonic() + 4)
+        return fault if gone and time.monotonic() < gone[0] else ""
+
+    summary, proxy = through(choose)
+    assert proxy.faults[fault] > 2 * s3.ATTEMPTS
+    assert (summary["rows"], summary["rejected"]) == (whole["rows"], 0)
+    assert filled.get("runs/faulty/pca.csv") == filled.get("undisturbed/runs/whole/pca.csv")
 
 
 @pytest.mark.parametrize(

@@ -144,3 +144,29 @@ def started(playbook: str, **values: object) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def stranger() -> str:
+    """URL of a Spark master that Orchard did not set up."""
+    return f"spark://{address('store')}:7077"
+
+
+def stranger_cluster() -> None:
+    """Start it, with one worker, by the hand of an administrator who uses plain Spark."""
+    on("store", "DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends openjdk-21-jre-headless >/dev/null")
+    on("store", "id other >/dev/null 2>&1 || useradd --create-home other")
+    for source, target in (("$(readlink -e /opt/orchard/current/spark)", "/srv/spark"), ("/home/spark/.aws", "/home/other/.aws")):
+        give = shlex.join(["sudo", "-n", "bash", "-c", f"tar -cf - -C {source} ."])
+        take = shlex.join(["sudo", "-n", "bash", "-c", f"mkdir -p {target} && tar -xf - -C {target} && chown -R other: {target}"])
+        sent = subprocess.Popen([*ssh("master"), give], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        subprocess.run([*ssh("store"), take], stdin=sent.stdout, check=True, timeout=300)
+        assert sent.wait() == 0
+    account = "--uid=other --property=WorkingDirectory=/home/other --setenv=HOME=/home/other"
+    program = f"{account} --setenv=SPARK_WORKER_DIR=/home/other/work /srv/spark/bin/spark-class"
+    daemons = {
+        "master": f"Master --host {address('store')} --webui-port 7090",
+        "worker": f"Worker {stranger()} --cores 2 --memory 3g",
+    }
+    for name, words in daemons.items():
+        on("store", f"systemd-run --quiet --collect --unit=other-{name} {program} org.apache.spark.deploy.{name}.{words}")
+        wait_for("store", "ss -Hltn | grep -q :7090")

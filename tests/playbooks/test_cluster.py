@@ -250,3 +250,25 @@ def test_without_workers_the_daemons_are_gone(first: Result) -> None:
     assert listening("master") == {22}
     assert on("master", "ls /etc/systemd/system/orchard-spark-* /etc/orchard-spark* 2>/dev/null; nft list tables") == ""
     assert set(done("site.yml").changed().values()) == {0}
+
+
+def test_a_cluster_of_others_gets_python_and_model_with_the_job(first: Result, whole: str, tmp_path: Path) -> None:
+    """A master and a worker that Orchard did not set up, on a host that has Spark and Java alone, and keys for the store."""
+    done("playbooks/lab.yml", lab_workers=0)
+    done("site.yml")
+    prefix = copy_of(FEW, f"outside-{NAME}")
+    cluster_support.stranger_cluster()
+    ran = done(
+        "run.yml",
+        images_prefix=prefix,
+        components=5,
+        run_id=f"outside-{NAME}",
+        job_settings=CHUNKS,
+        spark_master_url=cluster_support.stranger(),
+    )
+    assert f"{PICTURES} computed, 0 reused" in ran.output
+    assert matrix(tmp_path, f"outside-{NAME}", prefix) == whole
+    assert masters(tmp_path, f"outside-{NAME}") == cluster_support.stranger()
+    assert "python/bin/python" in on(
+        "store", "cat /home/other/work/*/*/stderr; ls -d /home/other/work/*/*/orchard/python/bin/python"
+    )

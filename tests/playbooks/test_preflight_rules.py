@@ -113,7 +113,7 @@ def judge(tmp_path: Path) -> Judge:
 
 def test_every_rule_is_tested_here() -> None:
     assert {rule["id"] for rule in _rules("host")} == set(BAD_HOSTS) | {"reachable", "one_name", "system_unproven"}
-    assert {rule["id"] for rule in _rules("setting")} == set(BAD_SETTINGS)
+    assert {rule["id"] for rule in _rules("setting")} == set(BAD_SETTINGS) | {"outside_cluster"}
     for rule in [*_rules("host"), *_rules("setting")]:
         assert set(rule) >= {"id", "holds", "reason", "todo", "source"}
 
@@ -142,6 +142,13 @@ def test_all_bad_settings_are_named_in_one_message(judge: Judge) -> None:
     assert set(found) == set(BAD_SETTINGS) - {"s3_endpoint_url"}
     done, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, **BAD_SETTINGS["s3_endpoint_url"]})
     assert set(found) == {"s3_endpoint_url"}
+
+
+@pytest.mark.parametrize(("version", "found"), [("3.0.3", {"outside_cluster"}), ("3.1.0", set())])
+def test_a_cluster_of_others_needs_a_spark_that_brings_its_python(judge: Judge, version: str, found: set[str]) -> None:
+    settings = {**GOOD_SETTINGS, "spark_master_url": "spark://other:7077"}
+    stacks = {"made": {"python": {"minimum": "3.10"}, "java": {}, "spark": {"version": version}}}
+    assert set(judge({"good": GOOD_HOST}, {**settings, "stacks": stacks})[1]) == found
 
 
 @pytest.mark.parametrize("components", ["50", 1, "0.95", 0.5, ".5", "all"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +14,7 @@ from .features import FeatureModel
 from .memory import weights_bytes
 from .settings import PRESET_MODELS, Settings
 
+PACKED_MODEL = "ORCHARD_PACKED_MODEL"
 DISTRIBUTIONS = ("numpy", "pillow", "pyarrow", "boto3", "openvino", "tensorflow-cpu")
 
 
@@ -36,7 +38,7 @@ def prepared_model(settings: Settings) -> FeatureModel:
         fingerprint=models.fingerprint(folder, engine),
         input_size=(height, width),
         features=description["features"],
-        load=functools.partial(models.load_extractor, folder, engine),
+        load=functools.partial(_load, folder, engine),
         resize=description["resize"],
         weights_bytes=weights_bytes(settings.model_dir),
         description={
@@ -49,6 +51,11 @@ def prepared_model(settings: Settings) -> FeatureModel:
             "engine": {"name": engine.name, "version": engine.version, "precision": engine.precision},
         },
     )
+
+
+def _load(folder: str, engine: models.Engine, threads: int) -> models.Extractor:
+    """In a task: on a cluster of others the model is where the job's archive was unpacked."""
+    return models.load_extractor(os.environ.get(PACKED_MODEL) or folder, engine, threads)
 
 
 def versions() -> dict[str, str]:

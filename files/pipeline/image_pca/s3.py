@@ -24,11 +24,14 @@ FIRST_ATTEMPTS = 3
 READ_SECONDS = 60
 ATTEMPTS = 6
 BODY_ATTEMPTS = 4
+# A store that has answered may be gone for this long (a restart, a network that switches over) before the run gives it up.
+PATIENCE_SECONDS = 90
 CONNECTIONS = 32
 PAGE_KEYS = 1000
 
 GONE = ("NoSuchKey", "404", "NoSuchVersion")
 CHANGED = ("PreconditionFailed", "412")
+NO_ANSWER = (HTTPClientError, BotoConnectionError, OSError)
 RACE = (*CHANGED, "ConditionalRequestConflict", "409", "NoSuchKey", "404")
 
 
@@ -42,20 +45,21 @@ class S3Storage(Storage):
         self._client = self._call("", "opening a client", lambda: self._connect(READ_SECONDS, ATTEMPTS))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        if not self._reached:
-            first = self._call("", "opening a client", lambda: self._connect(FIRST_READ_SECONDS, FIRST_ATTEMPTS))
-        else:
-            first = self._client
         request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix, "MaxKeys": PAGE_KEYS}
-        page = self._call(prefix, "s3:ListBucket", lambda: first.list_objects_v2(**request))
-        self._reached = True
         while True:
+            page = self._call(prefix, "s3:ListBucket", lambda: self._page(request))
             for entry in page.get("Contents", ()):
                 yield ObjectInfo(entry["Key"], entry["Size"], _etag(entry, entry["Size"]))
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
-            page = self._call(prefix, "s3:ListBucket", lambda: self._client.list_objects_v2(**request))
+
+    def _page(self, request: dict[str, Any]) -> Any:
+        if self._reached:
+            return self._patiently(request["Prefix"], lambda: self._client.list_objects_v2(**request))
+        page = self._connect(FIRST_READ_SECONDS, FIRST_ATTEMPTS).list_objects_v2(**request)
+        self._reached = True
+        return page
 
     def get(self, key: str, if_match: str = "") -> bytes:
         conditional = if_match and not if_match.startswith("at-")
@@ -70,7 +74,7 @@ class S3Storage(Storage):
     def _get(self, key: str, condition: dict[str, str]) -> tuple[bytes, str]:
         for attempt in range(1, BODY_ATTEMPTS + 1):
             try:
-                response = self._client.get_object(Bucket=self.bucket, Key=key, **condition)
+                response = self._patiently(key, lambda: self._client.get_object(Bucket=self.bucket, Key=key, **condition))
             except ClientError as error:
                 raise self._unreadable(error, key) from error
             except (BotoCoreError, OSError) as error:
@@ -84,7 +88,7 @@ class S3Storage(Storage):
 
     def _unanswered(self, error: Exception, key: str) -> Exception:
         """A store that answers otherwise has trouble with this object alone: no reason to end the run."""
-        if isinstance(error, (HTTPClientError, BotoConnectionError, OSError)) and self._answers(key):
+        if isinstance(error, NO_ANSWER) and self._answers(key):
             reason = f"The store answers, but not for this object, after {ATTEMPTS} tries: {type(error).__name__}."
             return Rejected("read", reason, transient=True)
         return explain(error, self.spec, key, "s3:GetObject")
@@ -128,7 +132,8 @@ class S3Storage(Storage):
         return True
 
     def _put(self, key: str, data: bytes, content_type: str, **condition: str) -> None:
-        self._client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, **condition)
+        request = {"Bucket": self.bucket, "Key": key, "Body": data, "ContentType": content_type, **condition}
+        self._patiently(key, lambda: self._client.put_object(**request))
 
     def _replace_once(self, key: str, update: Update, content_type: str) -> bool:
         condition = {"IfNoneMatch": "*"}
@@ -143,6 +148,23 @@ class S3Storage(Storage):
         if not done:
             time.sleep(random.uniform(0, 0.5))  # noqa: S311
         return done
+
+    def _patiently(self, key: str, call: Callable[[], Any]) -> Any:
+        """What the call gives; a call that the store left unserved is made once more, when the store serves others again."""
+        try:
+            return call()
+        except (ClientError, *NO_ANSWER) as error:
+            if (isinstance(error, ClientError) and code_of(error) not in LATER) or not self._comes_back(key):
+                raise
+        return call()
+
+    def _comes_back(self, key: str) -> bool:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not self._answers(key):
+            if time.monotonic() > until:
+                return False
+            time.sleep(1)
+        return True
 
     def _call(self, key: str, action: str, call: Callable[[], Any]) -> Any:
         try:

@@ -20,7 +20,8 @@ from typing import Any
 
 UNITS = Path("/etc/systemd/system")
 SECRET = "_SPARK_AUTH_SECRET"  # noqa: S105  the variable's name
-PROPERTIES = ("ActiveState", "UnitFileState", "MainPID", "ActiveEnterTimestampMonotonic")
+STARTED, RELOADED = "ActiveEnterTimestampMonotonic", "StateChangeTimestampMonotonic"
+PROPERTIES = ("ActiveState", "UnitFileState", "MainPID", STARTED, RELOADED)
 
 
 def digest(path: Path) -> str:
@@ -58,11 +59,9 @@ def unit(name: str, asked: dict[str, Any], serving: str) -> dict[str, bool]:
     )
     found = dict(line.partition("=")[::2] for line in shown.stdout.splitlines())
     file, active = UNITS / name, found.get("ActiveState") == "active"
-    begun = time.time() - time.monotonic() + int(found.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
-    newer = any(
-        path.is_file() and path.stat().st_mtime > begun
-        for path in (file, Path(asked["rules"]) if name == asked["units"]["firewall"] else file)
-    )
+    boot = time.time() - time.monotonic()
+    read = [(file, STARTED)] + ([(Path(asked["rules"]), RELOADED)] if name == asked["units"]["firewall"] else [])
+    newer = any(path.is_file() and path.stat().st_mtime > boot + int(found.get(when) or 0) / 1e6 for path, when in read)
     stale = active and newer
     if active and found.get("MainPID", "0") != "0":
         runs_with = environment(found["MainPID"])
