@@ -17,8 +17,8 @@ WORKER = 230 * MB
 DECODER = 25 * MB
 WEIGHTS_TIMES = 3  # as the file has them, as the engine lays them out, and the layers' values
 BYTES_A_KEY = 1024
-CSV_BYTES_A_NUMBER = 64
 FLOAT, DOUBLE = 4, 8
+BYTES_A_RESULT = 3 * DOUBLE + 64  # of a row and component, the text of it last
 FEWEST_PIXELS = 1_000_000
 
 # Decoders of a task, and what is fetched ahead of them. Pillow has four bytes a pixel, and a second copy where it converts;
@@ -118,7 +118,7 @@ def plan_of(demand: Demand) -> Plan:
         pictures=DECODERS * usual,
         large=large,
         pca=pca_bytes(demand.rows, demand.columns, demand.components, demand.processors),
-        writing=max(large, DECODERS * usual) + demand.rows * demand.components * (3 * DOUBLE + CSV_BYTES_A_NUMBER),
+        writing=max(large, DECODERS * usual) + demand.rows * demand.components * BYTES_A_RESULT,
     )
 
 
@@ -171,7 +171,8 @@ def refusal(needed: Plan, demand: Demand, components: Any, available: int) -> tu
         fewer = _most_rows(available - needed.idle, demand, components)
         advice += [f"at most {fewer:,} images"] if FEWEST_ROWS <= fewer < demand.rows else []
         advice += ["a model with fewer features (pooling: avg)"] if demand.columns > GRAM_COLUMNS else []
-    if needed.idle + needed.writing > available:
+    results = demand.rows * demand.components * BYTES_A_RESULT
+    if needed.idle + needed.writing > available >= needed.idle + needed.writing - results:
         advice += ["fewer components"]
     lacking = size(needed.most - available)
     why = f"The run takes {needed.told()}; {size(available)} are there, swap included, {lacking} too few."
