@@ -101,14 +101,19 @@ class SparkExecutor:
     def threads(self) -> int:
         """Threads of the engine in each task."""
         context = self._context
-        if str(context.master).startswith("local"):
+        if self._here:
             return max(1, cores() // max(1, int(context.defaultParallelism)))
         return int(context.getConf().get("spark.task.cpus", "1"))
 
     @property
     def slots(self) -> int:
         """Tasks at once on this host: none where a cluster does the work."""
-        return int(self._context.defaultParallelism) if str(self._context.master).startswith("local") else 0
+        return int(self._context.defaultParallelism) if self._here else 0
+
+    @property
+    def _here(self) -> bool:
+        """Whether the tasks are threads of the driver's own Java; those of local-cluster are not."""
+        return str(self._context.master).partition("[")[0] == "local"
 
     @property
     def _context(self) -> Any:
@@ -125,7 +130,7 @@ class SparkExecutor:
                 self._started = SparkContext.getOrCreate(conf)
                 self._started.setLogLevel("WARN")
                 self._started.addPyFile(package_archive(self._folder))
-                if not str(self._started.master).startswith("local"):
+                if not self._here:
                     print(f"Spark application {self._started.applicationId}", file=sys.stderr, flush=True)
                     await_executors(self._started)
             except JobError:
