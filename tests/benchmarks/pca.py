@@ -147,19 +147,24 @@ CANDIDATES = {"ours": ours, "sklearn": sklearn, "mllib": mllib}
 Times = tuple[float, float]
 
 
-def processors() -> float:
-    """Seconds that the processors have worked for this process and all that descend from it."""
+def processors() -> dict[str, float]:
+    """Seconds that the processors have worked, for this process and each that descends from it now."""
     found: dict[str, tuple[str, float]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = path.read_text(errors="replace").rpartition(")")[2].split()
-            found[path.parent.name] = fields[1], sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+            found[path.parent.name] = fields[1], sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
     ours = {str(os.getpid())}
     while True:
         more = {pid for pid, (above, _) in found.items() if above in ours and pid not in ours}
         if not more:
-            return sum(found[pid][1] for pid in ours)
+            return {pid: found[pid][1] for pid in ours}
         ours |= more
+
+
+def worked(since: dict[str, float]) -> float:
+    """Seconds that the processors have worked since then. Of processes that have ended meanwhile nothing counts."""
+    return sum(seconds - since.get(pid, 0.0) for pid, seconds in processors().items())
 
 
 def candidate(name: str, given: dict[str, Any]) -> None:
@@ -170,7 +175,7 @@ def candidate(name: str, given: dict[str, Any]) -> None:
     print("begun", flush=True)
     begun = time.monotonic(), processors()
     share = next(work)
-    print(json.dumps([time.monotonic() - begun[0], processors() - begun[1], share]), flush=True)
+    print(json.dumps([time.monotonic() - begun[0], worked(begun[1]), share]), flush=True)
     next(work, None)
 
 

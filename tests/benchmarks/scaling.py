@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import flat_memory
-from pca import processors
+from pca import processors, worked
 
 TOP = Path(__file__).resolve().parents[2]
 SUBMIT = (
@@ -67,7 +67,7 @@ def run(count: int, images: int, engine: str) -> None:
             begun = processors()
             job = Job(settings, model or prepared_model(settings), lambda: Shared(executor), Progress(""))
             seconds = job.run()["seconds"]["features"]
-            work = processors() - begun
+            work = worked(begun)
     executor.close()
     print(json.dumps([seconds, work]))
 
