@@ -1,7 +1,7 @@
 """How the rate of the features grows with task slots, and what the coordination of many workers takes from it.
 
-    $ORCHARD_PAYLOAD/bin/python tests/benchmarks/scaling.py --workers 1 2 4 8     # executors of their own, an engine that sleeps
-    $ORCHARD_PAYLOAD/bin/python tests/benchmarks/scaling.py --slots 1 2           # threads of one Spark, MobileNetV2 at work
+    $ORCHARD_PAYLOAD/bin/python tests/benchmarks/scaling.py --workers 1 2 4 8    # executors of their own, asleep
+    $ORCHARD_PAYLOAD/bin/python tests/benchmarks/scaling.py --slots 1 2 --images 400    # threads of one Spark, at work
 
 Runs in the environment of the pipeline's tests, which bin/test prepares. Each worker or slot gets the same number of images in
 four chunks, after a small run that starts everything: with n of them n times the images should take the same time. The engine
@@ -103,8 +103,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[])
     parser.add_argument("--slots", type=int, nargs="+", default=[])
-    parser.add_argument("--images", type=int, default=400, help="for each worker or slot (default: 400)")
-    parser.add_argument("--milliseconds", type=int, default=50, help="that the sleeping engine takes for an image (default: 50)")
+    parser.add_argument("--images", type=int, default=80, help="for each worker or slot (default: 80)")
+    parser.add_argument("--milliseconds", type=int, default=400, help="of the sleeping engine for an image (default: 400)")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     options = parser.parse_args()
