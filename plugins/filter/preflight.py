@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _MARK = "orchard:"
-_NUMBERS = ("sent", "time", "memory_kb")
+_NUMBERS = ("sent", "time", "memory_kb", "swap_kb", "memory_limit", "processors")
 
 
 def _facts(stdout: str) -> dict[str, str]:
@@ -23,8 +23,8 @@ def preflight_seen(probe: Mapping[str, Any]) -> dict[str, Any]:
 
     `probe` is the registered result of the raw probe (files/probe.sh). The answer always has every name:
     reachable, error, python, os, os_name, machine, kernel, name, boot, processor, resolves, systemd, provisioned, sudo
-    (bool where it is yes or no), memory_mb (int), sent and time (epoch seconds, 0 when unknown), disks {folder: {device,
-    free_mb}}.
+    (bool where it is yes or no), memory_mb, swap_mb, memory_limit (bytes, 0 for none), processors (int), sent and time (epoch
+    seconds, 0 when unknown), disks {folder: {device, free_mb}}.
     """
     said = _facts(str(probe.get("stdout") or ""))
     reachable = not probe.get("unreachable", False) and "time" in said
@@ -36,7 +36,8 @@ def preflight_seen(probe: Mapping[str, Any]) -> dict[str, Any]:
         seen[name] = said.get(name) == "yes"
     numbers = {name: int(said[name]) if said.get(name, "").isdigit() else 0 for name in _NUMBERS}
     seen["sent"], seen["time"] = numbers["sent"], numbers["time"]
-    seen["memory_mb"] = numbers["memory_kb"] // 1024
+    seen["memory_mb"], seen["swap_mb"] = numbers["memory_kb"] // 1024, numbers["swap_kb"] // 1024
+    seen["memory_limit"], seen["processors"] = numbers["memory_limit"], max(1, numbers["processors"])
     seen["disks"] = {}
     for name, value in said.items():
         fields = value.split()

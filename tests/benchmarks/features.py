@@ -2,9 +2,11 @@
 same host and S3 server with the same network and weights.
 
     . bin/activate && python tests/benchmarks/features.py [--images 1000] [--rounds 3] [--notebook 500] [--source DIR]
+    … python tests/benchmarks/features.py --images 10000 --large 1000    # the goals' own sizes; about half an hour
 
 Boots a lab of its own and removes it at the end. Each round uploads the pictures under a prefix of its own, so that the
-job computes every feature, and then runs the script on the same objects. The notebook's way has one pass over fewer images.
+job computes every feature, and then runs the script on the same objects. The notebook's way has one pass over fewer images,
+--large one round more of so many pictures of 1600 x 1200 (ORCHARD_PAYLOAD's Python makes them, bin/test prepares it).
 Told are the medians, the ratios and their spread.
 """
 
@@ -24,6 +26,16 @@ BARE = "/home/spark/bare_features.py"
 NOTEBOOK = "/home/spark/notebook_features.py"
 PANDAS = "/home/spark/pandas"
 CURRENT = "/opt/orchard/current"
+ENLARGE = """
+import sys
+import numpy as np
+from PIL import Image
+for number, path in enumerate(sys.argv[2:]):
+    pixels = np.asarray(Image.open(path).convert("RGB").resize((1600, 1200), Image.Resampling.BICUBIC), np.int16)
+    grain = np.random.default_rng(number).normal(0, 8, pixels.shape)
+    Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(f"{sys.argv[1]}/{number}.jpg", quality=85)
+"""
+DIFFERENT_LARGE = 40
 
 
 def output_of(*command: str) -> str:
@@ -50,6 +62,13 @@ def pictures(source: Path, count: int, folder: Path) -> None:
         target = folder / path.parent.name / f"{number:06}{path.suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(path)
+
+
+def enlarged(source: Path, folder: Path) -> None:
+    """Some pictures of `source` as photographs have them: 1600 x 1200, with grain."""
+    found = sorted(map(str, source.rglob("*.jpg")))
+    chosen = found[:: max(1, len(found) // DIFFERENT_LARGE)][:DIFFERENT_LARGE]
+    subprocess.run([os.environ["ORCHARD_PAYLOAD"] + "/bin/python", "-c", ENLARGE, str(folder), *chosen], check=True)
 
 
 def job(prefix: str) -> float:
@@ -90,15 +109,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--large", type=int, default=0, help="large pictures of a round more, 0 for none (default: 0)")
     parser.add_argument("--notebook", type=int, default=500, help="images of the notebook's pass, 0 for none (default: 500)")
     fruits = Path(os.environ.get("ORCHARD_FRUITS", TOP / "../shared/data/fruits-360"))
     parser.add_argument("--source", type=Path, default=fruits, help="folder of pictures (default: %(default)s)")
     arguments = parser.parse_args()
     rounds: list[tuple[float, float]] = []
     usual = 0.0
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as fewer:
+    with tempfile.TemporaryDirectory() as top:
+        folder, fewer, photographs, large = (f"{top}/{name}" for name in ("many", "fewer", "photographs", "large"))
+        for path in (folder, fewer, photographs, large):
+            Path(path).mkdir()
         pictures(arguments.source.resolve(), arguments.images, Path(folder))
         pictures(arguments.source.resolve(), arguments.notebook, Path(fewer))
+        if arguments.large:
+            enlarged(arguments.source.resolve(), Path(photographs))
+            pictures(Path(photographs), arguments.large, Path(large))
         try:
             play("playbooks/lab.yml")
             play("site.yml")
@@ -111,6 +137,11 @@ def main() -> None:
             if arguments.notebook:
                 play("playbooks/upload.yml", image_source=fewer, images_prefix="images/notebook/")
                 usual = notebook("images/notebook/")
+            if arguments.large:
+                play("playbooks/upload.yml", image_source=large, images_prefix="images/large/")
+                rates = job("images/large/"), bare("images/large/")
+                told = f"job {rates[0]:.1f}, bare script {rates[1]:.1f} images/s, ratio {rates[0] / rates[1]:.2f}"
+                print(f"{arguments.large} pictures of 1600 x 1200: {told}", flush=True)
         finally:
             play("playbooks/lab_down.yml")
     ratios = [rates[0] / rates[1] for rates in rounds]

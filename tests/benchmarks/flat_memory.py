@@ -88,6 +88,19 @@ def watch(peaks: dict[str, int], stop: threading.Event) -> None:
             peaks[kind] = max([peaks.get(kind, 0), *map(resident, pids)])
 
 
+def pictures(images: int, folder: Path) -> None:
+    """So many names of a few small pictures."""
+    for number in range(images):
+        label = folder / f"{number // FOLDER_IMAGES:04}"
+        label.mkdir(parents=True, exist_ok=True)
+        first = label / "0.jpg"
+        if number % FOLDER_IMAGES:
+            (label / f"{number}.jpg").hardlink_to(first)
+        else:
+            pixels = np.random.default_rng(number).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(first)
+
+
 def run(images: int, seconds: float) -> None:
     """One run; prints the peaks as JSON."""
     sys.modules["flat_memory"] = sys.modules["__main__"]
@@ -103,15 +116,7 @@ def run(images: int, seconds: float) -> None:
     stop = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "images"
-        for number in range(images):
-            label = source / f"{number // FOLDER_IMAGES:04}"
-            label.mkdir(parents=True, exist_ok=True)
-            first = label / "0.jpg"
-            if number % FOLDER_IMAGES:
-                (label / f"{number}.jpg").hardlink_to(first)
-            else:
-                pixels = np.random.default_rng(number).integers(0, 256, (100, 100, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(first)
+        pictures(images, source)
         model = FeatureModel("5" * 16, (SIDE, SIDE), FEATURES, functools.partial(Engine, seconds))
         values: dict[str, Any] = {"images": str(source), "output": f"{folder}/out", "model_dir": "none", "components": 5}
         watcher = threading.Thread(target=watch, args=(peaks, stop), daemon=True)

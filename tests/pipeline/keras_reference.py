@@ -34,6 +34,7 @@ def main(folder: Path) -> None:
     digests: dict[int, str] = {}
     for name, module in MODULES.items():
         network = build_network(tensorflow, MODELS[name])
+        assert network.count_params() == MODELS[name].parameters
         digest = set_random_weights(tensorflow, network, MODELS[name], SEED)
         if name == "MobileNetV2":
             digests[SEED] = digest

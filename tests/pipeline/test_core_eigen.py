@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from image_pca import eigen, pca
-from image_pca.memory import pca_bytes
+from image_pca import eigen, sizes
 from image_pca.pca import fit_rows, transform
+from image_pca.sizes import pca_bytes
 from sklearn.decomposition import PCA
 
 Values = npt.NDArray[np.float64]
@@ -54,9 +54,9 @@ def rows_of(rows: int, columns: int) -> npt.NDArray[np.float32]:
 
 @pytest.mark.parametrize("standardize", [False, True])
 def test_the_pca_is_scikit_learns(monkeypatch: pytest.MonkeyPatch, standardize: bool) -> None:
-    monkeypatch.setattr(pca, "ITERATED_ROWS", 300)
+    monkeypatch.setattr(sizes, "ITERATED_ROWS", 300)
     data = rows_of(400, 900)
-    assert pca.way(400, 900, 10) == "n x n, iterated"
+    assert sizes.way(400, 900, 10) == "n x n, iterated"
     ours = fit_rows(data, 10, standardize)
     exact: Any = data.astype(np.float64)
     if standardize:
@@ -69,14 +69,14 @@ def test_the_pca_is_scikit_learns(monkeypatch: pytest.MonkeyPatch, standardize: 
 
 
 def test_a_share_of_the_variance_takes_all_eigenvalues(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pca, "ITERATED_ROWS", 300)
+    monkeypatch.setattr(sizes, "ITERATED_ROWS", 300)
     data = rows_of(320, 700)
-    assert pca.way(320, 700, 0.9) == pca.way(320, 700, "all") == pca.way(320, 700, 100) == "n x n"
+    assert sizes.way(320, 700, 0.9) == sizes.way(320, 700, "all") == sizes.way(320, 700, 100) == "n x n"
     assert len(fit_rows(data, 0.9).components) == PCA(0.9, svd_solver="full").fit(data.astype(float)).n_components_
 
 
 def test_what_does_not_converge_is_done_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pca, "ITERATED_ROWS", 300)
+    monkeypatch.setattr(sizes, "ITERATED_ROWS", 300)
     monkeypatch.setattr(eigen, "MOST_ROUNDS", 0)
     data = rows_of(320, 700)
     theirs = PCA(5, svd_solver="full").fit_transform(data.astype(np.float64))

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from image_pca.pca import PcaModel, fit_moments, fit_rows, merge, moments_of, transform
+from image_pca.moments import merge, moments_of
+from image_pca.pca import PcaModel, fit_moments, fit_rows, transform
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from core_support import PIPELINE, Place, encoded, noise, pictures, small_model
-from image_pca import images, memory
+from image_pca import memory
 from image_pca.errors import JobError
+from image_pca.executors import cores
 from image_pca.listing import ImageRef
-from image_pca.memory import MB, available_bytes, judge, pca_bytes, plan
+from image_pca.memory import available_bytes, demand, judge
 from image_pca.settings import Settings
+from image_pca.sizes import BYTES_A_PIXEL, MB, pca_bytes
 from PIL import Image
 
 pytest_plugins = ["core_fixtures"]
@@ -30,18 +32,24 @@ def peak():
 MEASURE = (
     PEAK
     + """
-import sys
-import numpy as np, pyarrow, boto3
-from image_pca.pca import Moments, fit_moments, fit_rows, moments_of
+import sys, tempfile
+import numpy as np, boto3
+from image_pca import matrix
+from image_pca.executors import ThreadExecutor
+from image_pca.listing import ImageRef
+from image_pca.storage import StorageSpec, open_storage
+from image_pca.table import Row, to_parquet
 rows, columns, components = map(int, sys.argv[1:])
 random = np.random.default_rng(0)
-if rows < columns:
+with tempfile.TemporaryDirectory() as folder:
+    spec, parts = StorageSpec(folder, "", ""), []
+    for start in range(0, rows, 32):
+        block = random.random(size=(min(32, rows - start), columns), dtype=np.float32)
+        held = [Row(ImageRef(str(start + index), "", "e", 1), row) for index, row in enumerate(block)]
+        open_storage(spec).put(f"{start}.parquet", to_parquet(held), "x")
+        parts.append(matrix.Part(f"{start}.parquet", tuple(range(len(block))), tuple(range(start, start + len(block)))))
     before = peak()
-    fit_rows(random.random(size=(rows, columns), dtype=np.float32), components, True)
-else:
-    made = moments_of(random.random(size=(64, columns), dtype=np.float32))
-    before = peak() - 2 * columns * columns * 8
-    fit_moments(Moments(rows, made.mean, made.rest, made.scatter), components, True)
+    matrix.fit(spec, parts, columns, ThreadExecutor(), components=components, standardize=True)
 print(peak() - before)
 """
 )
@@ -56,10 +64,11 @@ def measured(code: str, *arguments: object) -> int:
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns", "components"), [(5000, 2000, 50), (400, 60_000, 50), (600, 12_000, 600), (1800, 5000, 20)]
+    ("rows", "columns", "components"),
+    [(20_000, 1280, 50), (5000, 2000, 50), (400, 60_000, 50), (600, 12_000, 600), (1800, 5000, 20)],
 )
 def test_the_pca_takes_what_the_plan_says(rows: int, columns: int, components: int) -> None:
-    found, told = measured(MEASURE, rows, columns, components), pca_bytes(rows, columns, components)
+    found, told = measured(MEASURE, rows, columns, components), pca_bytes(rows, columns, components, cores())
     assert told == pytest.approx(found, rel=0.25), f"{told / MB:.0f} MB told, {found / MB:.0f} MB seen"
 
 
@@ -83,7 +92,7 @@ def test_the_largest_picture_takes_what_the_plan_says(tmp_path: Path, mode: str)
     side = 6000
     (tmp_path / "large").write_bytes(encoded(Image.new(mode, (side, side)), "JPEG"))
     found = measured(DECODE, tmp_path / "small", tmp_path / "large")
-    most = images.BYTES_A_PIXEL * side * side
+    most = BYTES_A_PIXEL * side * side
     assert found < 1.1 * most
     assert found > 0.4 * most, "the plan would refuse what fits"
 
@@ -111,13 +120,13 @@ def refs(number: int, size: int = 5000) -> list[ImageRef]:
 def refused(available: int, features: int, number: int, slots: int = 2, **more: Any) -> JobError:
     settings = Settings.create({**VALUES, **more})
     with pytest.raises(JobError, match="memory does not suffice") as error:
-        judge(plan(settings, small_model(features), refs(number), slots, True), settings, number, features, available)
+        judge(demand(settings, small_model(features), refs(number), slots, True), settings, available)
     return error.value
 
 
 def fits(available: int, features: int, number: int, slots: int = 2, **more: Any) -> bool:
     settings = Settings.create({**VALUES, **more})
-    judge(plan(settings, small_model(features), refs(number), slots, True), settings, number, features, available)
+    judge(demand(settings, small_model(features), refs(number), slots, True), settings, available)
     return True
 
 

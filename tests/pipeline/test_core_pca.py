@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from image_pca.errors import JobError
-from image_pca.pca import PcaModel, fit_moments, fit_rows, merge, moments_of, transform
+from image_pca.moments import merge, moments_of
+from image_pca.pca import PcaModel, fit_moments, fit_rows, transform, transform_with_errors
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
@@ -148,3 +149,16 @@ def test_equal_rows_have_no_variance_and_no_nan(rows: int) -> None:
         model = fitted(data, components)
         assert np.abs(transform(model, data)).max() < 1e-6
         assert np.isfinite(model.explained_variance_ratio).all()
+
+
+def test_the_error_of_a_row_that_is_nearly_all_in_the_components_keeps_its_digits() -> None:
+    random = np.random.default_rng(2)
+    data = random.normal(size=(80, 5)) @ random.normal(size=(5, 30)) * 1e3 + random.normal(size=(80, 30)) * 1e-6
+    model = fitted(data, 5)
+    rows = data.copy()
+    rows[::4] += random.normal(size=(20, 30)) * 100
+    _, errors = transform_with_errors(model, rows)
+    centred = rows - data.mean(axis=0)
+    expected = np.linalg.norm(centred - centred @ model.components.T @ model.components, axis=1)
+    assert expected.min() < 1e-5 and expected.max() > 100
+    assert np.abs(errors / expected - 1).max() <= 1e-5

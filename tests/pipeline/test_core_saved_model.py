@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from core_support import Place, pictures
-from image_pca.pca import fit_moments, fit_rows, moments_of, transform
+from image_pca.moments import moments_of
+from image_pca.pca import fit_moments, fit_rows, transform
 from image_pca.saved_model import as_scikit_learn, model_npz, read_model
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline

@@ -19,7 +19,7 @@ import pytest
 from core_support import ODD_NAMES, PIPELINE, broken_files, encoded, noise, pictures
 from image_pca import matrix
 from image_pca.errors import JobError
-from image_pca.executors import LocalExecutor, SparkExecutor
+from image_pca.executors import LocalExecutor, SparkExecutor, ThreadExecutor
 from image_pca.installed import prepared_model
 from image_pca.job import Job
 from image_pca.listing import ImageRef
@@ -193,11 +193,11 @@ def test_spark_and_no_spark_give_the_same_bits(spark: SparkExecutor, tmp_path: P
         open_storage(spec).put(f"features/{chunk}.parquet", to_parquet(rows), "x")
         parts.append(matrix.Part(f"features/{chunk}.parquet", tuple(range(11)), tuple(range(chunk * 11, chunk * 11 + 11))))
     found = []
-    for executor in (spark, LocalExecutor()):
+    for executor in (spark, LocalExecutor(), ThreadExecutor()):
         model = matrix.fit(spec, parts, 24, executor, components=5, standardize=True)
         places, scores, _ = matrix.scores(spec, parts, model, executor, lambda _: None)
         found.append((model.components.tobytes(), scores.tobytes(), places))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
 
 
 def test_what_fails_in_a_task_comes_back_as_itself(spark: SparkExecutor, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ BAD_HOSTS = {
     "architecture": {"machine": "aarch64"},
     "systemd": {"systemd": "no"},
     "memory": {"memory_kb": "2000000"},
+    "memory_plan": {"memory_limit": "1000000000"},
     "disk": {"disk:/opt": "/dev/sda1 1000000"},
     "own_name": {"resolves": "no", "name": "nobody-knows"},
     "clock": {"time": "1000"},
@@ -210,6 +211,20 @@ def test_an_unproven_system_is_warned_of(judge: Judge) -> None:
 def test_a_provisioned_host_needs_less_disk(judge: Judge) -> None:
     done, _ = judge({"good": {**GOOD_HOST, **BAD_HOSTS["disk"], "provisioned": "yes"}}, GOOD_SETTINGS)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_memory_is_judged_where_the_run_is_driven_and_for_as_many_images_as_are_expected(judge: Judge) -> None:
+    host, wanted = {**GOOD_HOST, "provisioned": "yes", "processors": "2"}, {**GOOD_SETTINGS, "preset": "first-notebook"}
+    presets = yaml.safe_load((ROOT / "group_vars/all/presets.yml").read_text())
+    wanted = {**wanted, **presets}
+    done, found = judge({"good": host}, wanted)
+    assert (done.returncode, found) == (0, {}), done.stdout
+    done, found = judge({"good": host}, {**wanted, "expected_images": 20_000})
+    assert found == {"memory_plan": "good"}
+    told = " ".join(done.stdout.split())
+    assert "A run of 20,000 images takes up to" in told and "PCA" in told and "at most 3," in told
+    _, found = judge({"good": host}, {**wanted, "expected_images": 20_000, "preflight_runs_here": False})
+    assert found == {}
 
 
 def test_a_skipped_rule_is_shown_and_lets_pass(judge: Judge) -> None:

@@ -6,16 +6,21 @@ eigenpair fits the matrix to TOLERANCE: not an estimate, only not all of them. B
 
 from __future__ import annotations
 
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from .executors import cores
 
 Matrix = npt.NDArray[np.float64]
 
 TOLERANCE = 1e-12
 """Of ‖A v − λ v‖, in units of the largest eigenvalue."""
 SPARE, DEPTH, MOST_ROUNDS = 16, 5, 60
+BAND = 1024
 
 
 def largest(matrix: Matrix, count: int) -> tuple[Matrix, Matrix] | None:
@@ -24,13 +29,13 @@ def largest(matrix: Matrix, count: int) -> tuple[Matrix, Matrix] | None:
     width = count + SPARE
     random: Any = np.random.Generator(np.random.PCG64(0))
     found, _ = np.linalg.qr(random.standard_normal((len(matrix), width)))
-    image = matrix @ found
+    image = _times(matrix, found)
     for _ in range(MOST_ROUNDS):
         basis, images = [found], [image]
         for _ in range(DEPTH - 1):
             block = _orthogonal(images[-1], basis)
             basis.append(block)
-            images.append(matrix @ block)
+            images.append(_times(matrix, block))
         whole, image = np.hstack(basis), np.hstack(images)
         small = whole.T @ image
         values, turn = np.linalg.eigh((small + small.T) / 2)
@@ -49,3 +54,15 @@ def _orthogonal(block: Matrix, basis: list[Matrix]) -> Matrix:
             block = block - other @ (other.T @ block)
         block, _ = np.linalg.qr(block)
     return block
+
+
+def _times(matrix: Matrix, block: Matrix) -> Matrix:
+    """matrix @ block, of which each processor makes some rows at a time; who makes which does not matter."""
+    out = np.empty(block.shape)
+    with ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(functools.partial(_add_band, matrix, block, out), range(0, len(matrix), BAND)))
+    return out
+
+
+def _add_band(matrix: Matrix, block: Matrix, out: Matrix, start: int) -> None:
+    np.matmul(matrix[start : start + BAND], block, out=out[start : start + BAND])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import shutil
@@ -10,11 +11,15 @@ import sys
 import tempfile
 import threading
 import zipimport
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from .cluster import await_executors, components, place_of, refuse_others
 from .errors import JobError, TaskError, from_task_text
+from .sizes import MOST_THREADS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -59,6 +64,26 @@ class LocalExecutor:
         """Nothing to stop."""
 
 
+class ThreadExecutor(LocalExecutor):
+    """As many items at once as there are processors, here: for what is done outside of the interpreter's lock."""
+
+    def map(
+        self, function: Callable[[Tick, Item], Result], items: Sequence[Item], progress: Callable[[int], None]
+    ) -> list[Result]:
+        ticks = 0
+        lock = threading.Lock()
+
+        def tick(count: int) -> None:
+            nonlocal ticks
+            with lock:
+                ticks += count
+                progress(ticks)
+
+        # A thread that ends its own limit would end that of the others, were there none around them all.
+        with threadpool_limits(1), ThreadPoolExecutor(min(self.threads, MOST_THREADS)) as pool:
+            return list(pool.map(functools.partial(function, tick), items))
+
+
 class SparkExecutor:
     """One Spark task an item; Spark's slots times the engine's threads are the cores.
 
@@ -76,14 +101,19 @@ class SparkExecutor:
     def threads(self) -> int:
         """Threads of the engine in each task."""
         context = self._context
-        if str(context.master).startswith("local"):
+        if self._here:
             return max(1, cores() // max(1, int(context.defaultParallelism)))
         return int(context.getConf().get("spark.task.cpus", "1"))
 
     @property
     def slots(self) -> int:
         """Tasks at once on this host: none where a cluster does the work."""
-        return int(self._context.defaultParallelism) if str(self._context.master).startswith("local") else 0
+        return int(self._context.defaultParallelism) if self._here else 0
+
+    @property
+    def _here(self) -> bool:
+        """Whether the tasks are threads of the driver's own Java; those of local-cluster are not."""
+        return str(self._context.master).partition("[")[0] == "local"
 
     @property
     def _context(self) -> Any:
@@ -100,7 +130,7 @@ class SparkExecutor:
                 self._started = SparkContext.getOrCreate(conf)
                 self._started.setLogLevel("WARN")
                 self._started.addPyFile(package_archive(self._folder))
-                if not str(self._started.master).startswith("local"):
+                if not self._here:
                     print(f"Spark application {self._started.applicationId}", file=sys.stderr, flush=True)
                     await_executors(self._started)
             except JobError:

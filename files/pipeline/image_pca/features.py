@@ -12,15 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import Rejected
-from .isolated import DECODERS, begin, decode
+from .isolated import begin, decode
 from .listing import ImageRef
 from .plan import Chunk
+from .sizes import AHEAD_BYTES, AHEAD_IMAGES, DECODERS
 from .storage import Storage, StorageSpec, open_storage
 from .table import PARQUET, Outcome, Row, chunk_name, good_outcome, outcomes, read_outcomes, to_parquet
 
 FETCHERS = 8
-AHEAD_IMAGES = 48
-AHEAD_BYTES = 134_217_728
 
 Pixels = npt.NDArray[np.uint8]
 Decoded = Tuple[ImageRef, Optional[Pixels], Optional[Rejected]]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from .errors import Rejected
+from .sizes import LARGE_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 FILTERS = {
@@ -41,9 +42,6 @@ OUT_OF_MEMORY = ("out of memory", "decoder error -9")
 MAX_16_BIT = 65535
 BAND_ROWS = 64
 THUMBNAIL_QUALITY = 80
-# Pillow has four bytes a pixel, and a second copy where it converts. Of larger pictures than this a host decodes one at a time.
-BYTES_A_PIXEL = 8
-LARGE_PIXELS = 25_000_000
 _LARGE = threading.Lock()
 
 # The limit on pixels is enforced here from the header, with a reason; Pillow's own would only warn.

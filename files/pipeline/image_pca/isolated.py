@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from .decoder import HEAD, READY, received, send
 from .errors import JobError, Rejected
+from .sizes import DECODERS
 
-DECODERS = 2
 SECONDS = 60
 """Of processor time for one picture: a hundred million pixels take a few."""
 LAST_RESORT_SECONDS = 1800.0

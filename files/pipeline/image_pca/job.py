@@ -25,10 +25,11 @@ from .guard import guarded
 from .installed import prepared_model, versions
 from .listing import ImageRef, Listing, list_images
 from .outputs import RejectedImage
-from .pca import FEWEST_ROWS, PcaModel
+from .pca import PcaModel
 from .plan import Chunk, chunk_size, count
 from .progress import Progress
 from .settings import Location, Settings
+from .sizes import FEWEST_ROWS, plan_of
 from .storage import Storage, StorageSpec, open_storage
 from .summary import manifest_of, reasons, report_page, summary_of, too_many_rejected
 
@@ -134,10 +135,11 @@ class Job:
 
     def _plan_memory(self, images: Sequence[ImageRef], executor: Any, work: bool) -> None:
         slots, spark = (executor.slots, executor.spark) if work else (0, False)
-        needed = memory.plan(self.settings, self.model, images, slots, spark)
+        wanted = memory.demand(self.settings, self.model, images, slots, spark)
+        needed = plan_of(wanted)
         self.facts["memory"] = needed.as_dict()
         self.progress.say(f"memory: {needed.told()}")
-        memory.judge(needed, self.settings, len(images), self.model.features, memory.available_bytes())
+        memory.judge(wanted, self.settings, memory.available_bytes())
 
     def _computation(self, threads: int) -> Callable[[Tick, Chunk], Done]:
         work = Work(

@@ -12,20 +12,18 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .executors import LocalExecutor, Tick
+from .executors import ThreadExecutor, Tick
 from .listing import ImageRef
-from .pca import Matrix, Moments, PcaModel, fit_moments, fit_rows, merge, moments_of, transform_with_errors
+from .moments import Matrix, Moments, Room, merge, moments_of_all
+from .pca import PcaModel, fit_moments, fit_rows, transform_with_errors
 from .settings import Components
+from .sizes import BLOCK_BYTES, COPIES_OF_AN_OBJECT, DOUBLE, FLOAT, READ_BYTES, READERS_OF_ALL, groups
 from .storage import Storage, StorageSpec, open_storage
-from .table import READERS, Index, read_features
+from .table import Index, read_features
 
-BYTES_A_FEATURE = 4
-# Partial moments travel to the driver together: so much memory may they take there.
-MOMENT_BYTES = 134_217_728
-MOST_GROUPS = 64
-BLOCK_BYTES = 16_777_216
-# A table of up to so many bytes is done here sooner than tasks would have begun.
+# A table of up to so many bytes is done here sooner than tasks on other hosts would have begun.
 NEAR_BYTES = 67_108_864
+ROOM = Room()
 
 
 class Part(NamedTuple):
@@ -49,8 +47,12 @@ def parts_of(images: Sequence[ImageRef], index: Index) -> list[Part]:
 
 
 def nearest(rows: int, columns: int, executor: Any) -> Any:
-    """The executor that is done first with a table of that size; all give the same bits."""
-    return LocalExecutor() if rows * columns * BYTES_A_FEATURE <= NEAR_BYTES else executor
+    """The executor that is done first with a table of that size; all give the same bits.
+
+    Where this host does all the work, that is never Spark: results as large as these cost it more than it saves.
+    """
+    small = rows * columns * FLOAT <= NEAR_BYTES
+    return ThreadExecutor() if small or executor.slots else executor
 
 
 def fit(
@@ -60,8 +62,7 @@ def fit(
     rows = sum(len(part.rows) for part in parts)
     if rows < columns:
         return fit_rows(gather(sink, parts, columns), components, standardize)
-    groups = _groups(parts, columns)
-    moments = merge(executor.map(functools.partial(_moments, sink), groups, _nothing))
+    moments = merge(executor.map(functools.partial(_moments, sink), _groups(parts, columns), _nothing))
     if moments is None:
         return fit_rows(np.empty((0, columns), np.float32), components, standardize)
     return fit_moments(moments, components, standardize)
@@ -71,12 +72,20 @@ def gather(sink: StorageSpec, parts: Sequence[Part], columns: int) -> npt.NDArra
     """Features [n, d] of all parts, here."""
     storage = open_storage(sink)
     matrix = np.empty((sum(len(part.rows) for part in parts), columns), np.float32)
-    at = 0
-    with ThreadPoolExecutor(READERS) as pool:
-        for block in pool.map(lambda part: read_features(storage, part.object_key, part.rows), parts):
-            matrix[at : at + len(block)] = block
-            at += len(block)
+    starts = np.cumsum([0, *(len(part.rows) for part in parts)])
+
+    def read(number: int) -> None:
+        part = parts[number]
+        matrix[starts[number] : starts[number + 1]] = read_features(storage, part.object_key, part.rows)
+
+    with ThreadPoolExecutor(readers(max((len(part.rows) for part in parts), default=0), columns)) as pool:
+        list(pool.map(read, range(len(parts))))
     return matrix
+
+
+def readers(rows: int, columns: int) -> int:
+    """How many objects of so many rows may be in memory at once, besides what they are read into."""
+    return max(1, min(READERS_OF_ALL, READ_BYTES // max(1, COPIES_OF_AN_OBJECT * rows * columns * FLOAT)))
 
 
 def scores(
@@ -93,7 +102,7 @@ def scores(
 
 def _moments(sink: StorageSpec, tick: Tick, group: Sequence[Part]) -> Moments:
     storage = open_storage(sink)
-    merged = merge(map(moments_of, _blocks(storage, group)))
+    merged = moments_of_all(_blocks(storage, group), ROOM)
     if merged is None:
         raise ValueError("a group without parts")
     tick(merged.rows)
@@ -105,7 +114,7 @@ def _blocks(storage: Storage, group: Sequence[Part]) -> Iterator[npt.NDArray[np.
     held: list[npt.NDArray[np.float32]] = []
     for part in group:
         held.append(read_features(storage, part.object_key, part.rows))
-        if sum(block.nbytes for block in held) >= BLOCK_BYTES:
+        if sum(block.size for block in held) * DOUBLE >= BLOCK_BYTES:
             yield np.concatenate(held)
             held = []
     if held:
@@ -121,8 +130,8 @@ def _scored(sink: StorageSpec, model: PcaModel, tick: Tick, part: Part) -> Matri
 
 
 def _groups(parts: list[Part], columns: int) -> list[list[Part]]:
-    """Neighbouring parts; how many groups depends on the table alone, so that the sums do as well."""
-    number = min(len(parts), MOST_GROUPS, max(1, MOMENT_BYTES // (columns * columns * 8)))
+    """Neighbouring parts."""
+    number = groups(len(parts), columns)
     bounds = [len(parts) * step // number for step in range(number + 1)] if parts else []
     return [parts[start:end] for start, end in zip(bounds, bounds[1:])]
 

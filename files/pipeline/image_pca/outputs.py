@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .listing import ImageRef
-from .pca import Matrix, PcaModel
+from .moments import Matrix
+from .pca import PcaModel
 from .publishing import Run
 from .saved_model import model_npz
 from .table import PARQUET

@@ -7,8 +7,10 @@ the same rows in the same chunks give the same bits on the same kind of processo
 
 from __future__ import annotations
 
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Iterable, Tuple
+from typing import Any, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,30 +18,14 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from .eigen import largest
 from .errors import JobError
+from .executors import cores
+from .moments import BLAS_THREADS, Matrix, Moments, centred, refuse_what_is_no_number
 from .settings import Components
+from .sizes import FEWEST_ROWS, GRAM_COLUMNS, GRAM_TILE, way
 
-Matrix = npt.NDArray[np.float64]
 Place = Tuple[Matrix, Matrix, Matrix]  # mean, rest and scale of the columns
 
-BLAS_THREADS = 1
-GRAM_COLUMNS = 4096
-MERGE_ROWS = 32
-# With so many rows all eigenvalues take minutes and seven times the matrix; a few of them do not.
-ITERATED_ROWS, FEW_OF = 8192, 20
-FEWEST_ROWS = 2
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Of n rows: mean [d] and scatter [d, d], the sum of the outer products of the centred rows.
-
-    rest [d] is what float64 has no room for in the mean: both together know it twice as well.
-    """
-
-    rows: int
-    mean: Matrix
-    rest: Matrix
-    scatter: Matrix
+PYTHAGORAS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -56,36 +42,6 @@ class PcaModel:
     noise_variance: float
     n_samples: int
     rest: Matrix
-
-
-def moments_of(rows: npt.NDArray[Any]) -> Moments:
-    """Moments of rows [n, d] about their own mean, so that no common offset costs digits."""
-    with threadpool_limits(BLAS_THREADS):
-        exact, mean, rest = _centred(_finite(rows))
-        return Moments(len(exact), mean, rest, exact.T @ exact)
-
-
-def merge(parts: Iterable[Moments]) -> Moments | None:
-    """Moments of all rows together, merged in the order given (Chan, Golub, LeVeque 1979); None of nothing."""
-    total: Moments | None = None
-    own = False
-    for part in parts:
-        if total is None:
-            total = part
-            continue
-        rows = total.rows + part.rows
-        step = (part.mean - total.mean) + (part.rest - total.rest)
-        scatter = total.scatter if own else total.scatter.copy()
-        own = True
-        for start in range(0, len(step), MERGE_ROWS):  # so many rows stay in the processor's cache
-            band = slice(start, start + MERGE_ROWS)
-            between = np.outer(step[band], step)
-            between *= total.rows * part.rows / rows
-            scatter[band] += part.scatter[band]
-            scatter[band] += between
-        mean, lost = _sum(total.mean, step * (part.rows / rows))
-        total = Moments(rows, mean, total.rest + lost, scatter)
-    return total
 
 
 def fit_moments(moments: Moments, components: Components, standardize: bool = False) -> PcaModel:
@@ -121,14 +77,6 @@ def fit_rows(features: npt.NDArray[Any], components: Components, standardize: bo
     return _model(basis.T, (mean, rest, scale), variances, rows)
 
 
-def way(rows: int, columns: int, components: Components) -> str:
-    """How the PCA of such a table is made: "covariance", "n x n", or "n x n, iterated"."""
-    if rows >= columns:
-        return "covariance"
-    few = isinstance(components, int) and FEW_OF * components <= rows
-    return "n x n, iterated" if few and rows >= ITERATED_ROWS else "n x n"
-
-
 def _eigen(gram: Matrix, components: Components) -> tuple[Matrix, Matrix]:
     """Eigenvalues [n] of a Gram matrix, descending, and vectors. Of the largest alone: the others share what is left."""
     rows = len(gram)
@@ -150,12 +98,23 @@ def transform(model: PcaModel, features: npt.NDArray[Any]) -> Matrix:
 
 def transform_with_errors(model: PcaModel, features: npt.NDArray[Any]) -> tuple[Matrix, Matrix]:
     """Scores [n, k] of rows [n, d], and what the components miss: the distance [n] between a row and its reconstruction."""
-    placed = _placed(_finite(features), (model.mean, model.rest, model.scale))
+    placed = _placed(features, (model.mean, model.rest, model.scale))
     with threadpool_limits(BLAS_THREADS):
         scores: Matrix = placed @ model.components.T
-        placed -= scores @ model.components
-    distances: Matrix = np.sqrt(np.einsum("ij,ij->i", placed, placed))
-    return scores, distances
+        if not np.isfinite(scores).all():
+            refuse_what_is_no_number(features)
+        whole = _squares(placed)
+        missed = whole - _squares(scores)
+        # Pythagoras has no digits left for a row that is nearly all in the components.
+        near = np.flatnonzero(missed < PYTHAGORAS * whole)
+        missed[near] = _squares(placed[near] - scores[near] @ model.components)
+    return scores, np.sqrt(missed)
+
+
+def _squares(rows: Matrix) -> Matrix:
+    """The squared length [n] of each row."""
+    found: Matrix = np.einsum("ij,ij->i", rows, rows)
+    return found
 
 
 def largest_possible(rows: int, columns: int) -> int:
@@ -164,15 +123,30 @@ def largest_possible(rows: int, columns: int) -> int:
 
 
 def _gram(features: npt.NDArray[Any], standardize: bool) -> tuple[Place, Matrix]:
+    """The products [n, n] of the rows in tiles, of which each processor makes one at a time; who makes which does not matter."""
     rows, columns = features.shape
     mean, rest, scale, gram = np.empty(columns), np.empty(columns), np.ones(columns), np.zeros((rows, rows))
-    for start in range(0, columns, GRAM_COLUMNS):
-        part = slice(start, start + GRAM_COLUMNS)
-        exact, mean[part], rest[part] = _centred(_finite(features[:, part]))
-        scale[part] = _scale((exact**2).sum(axis=0) / rows, mean[part], rows, standardize)
-        exact /= scale[part]
-        gram += exact @ exact.T
+    bands = [slice(start, start + GRAM_TILE) for start in range(0, rows, GRAM_TILE)]
+    tiles = [(one, other) for number, one in enumerate(bands) for other in bands[: number + 1]]
+    room = np.empty(rows * min(columns, GRAM_COLUMNS))
+    with ThreadPoolExecutor(cores()) as pool:
+        for start in range(0, columns, GRAM_COLUMNS):
+            part = slice(start, start + GRAM_COLUMNS)
+            exact = room[: features[:, part].size].reshape(rows, -1)
+            mean[part], rest[part] = centred(features[:, part], exact)
+            if standardize:
+                scale[part] = _scale(np.einsum("ij,ij->j", exact, exact) / rows, mean[part], rows, True)
+                exact /= scale[part]
+            list(pool.map(functools.partial(_add_tile, gram, exact), tiles))
+    for one, other in tiles:
+        if one != other:
+            gram[other, one] = gram[one, other].T
     return (mean, rest, scale), gram
+
+
+def _add_tile(gram: Matrix, exact: Matrix, tile: tuple[slice, slice]) -> None:
+    one, other = tile
+    gram[tile] += exact[one] @ exact[other].T
 
 
 def _placed(features: npt.NDArray[Any], place: Place) -> Matrix:
@@ -185,22 +159,6 @@ def _placed(features: npt.NDArray[Any], place: Place) -> Matrix:
     if (scale != 1).any():
         placed /= scale
     return placed
-
-
-def _centred(exact: Matrix) -> tuple[Matrix, Matrix, Matrix]:
-    """Rows about their mean, the mean, and its rest: centred twice, since a mean far from zero is not exact itself."""
-    mean = exact.mean(axis=0)
-    exact = exact - mean
-    rest = exact.mean(axis=0)
-    exact -= rest
-    return exact, mean, rest
-
-
-def _sum(one: Matrix, other: Matrix) -> tuple[Matrix, Matrix]:
-    """one + other, and what rounding takes from it (Knuth 1969)."""
-    total = one + other
-    share = total - one
-    return total, (one - (total - share)) + (other - share)
 
 
 def _model(components: Matrix, place: Place, variances: Matrix, rows: int) -> PcaModel:
@@ -250,15 +208,3 @@ def _check_count(rows: int, columns: int, components: Components) -> None:
             f"{rows} images with {columns} features have at most {most}.",
             f"Set components to {most} or less, to a share of the variance such as 0.95, or to all.",
         )
-
-
-def _finite(rows: npt.NDArray[Any]) -> Matrix:
-    exact: Matrix = np.asarray(rows, dtype=np.float64)
-    if not np.isfinite(exact).all():
-        raise JobError(
-            "A feature is not a number",
-            "the feature table",
-            "It holds NaN or infinity, of which no PCA can be made.",
-            "Prepare the model anew (its weights may be damaged) and run the job again.",
-        )
-    return exact

@@ -22,6 +22,7 @@ class ModelSpec:
     `grid` is the shape (rows, columns, channels) of the last convolution's output for `input_size`
     (height, width in pixels). `preprocessing` names how uint8 RGB becomes the network's input:
     "tf" x/127.5 - 1, "caffe" BGR minus the ImageNet mean, "lite" (x - 127)/128, "efficientnet" inside the network.
+    `parameters`: numbers in the weights, by which memory is planned.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ModelSpec:
     grid: tuple[int, int, int]
     input_size: tuple[int, int] = (224, 224)
     weights_format: str = "keras-h5"
+    parameters: int = 0
 
     def features(self, pooling: str) -> int:
         """Length of a feature vector: the channels when averaged over the grid, else the whole grid."""
@@ -39,10 +41,10 @@ class ModelSpec:
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
-        ModelSpec("MobileNetV2", "tf", (7, 7, 1280)),
-        ModelSpec("ResNet50", "caffe", (7, 7, 2048)),
-        ModelSpec("EfficientNetB0", "efficientnet", (7, 7, 1280)),
-        ModelSpec("EfficientNetLite0", "lite", (7, 7, 1280), weights_format="torch-state"),
+        ModelSpec("MobileNetV2", "tf", (7, 7, 1280), parameters=2_257_984),
+        ModelSpec("ResNet50", "caffe", (7, 7, 2048), parameters=23_587_712),
+        ModelSpec("EfficientNetB0", "efficientnet", (7, 7, 1280), parameters=4_049_571),
+        ModelSpec("EfficientNetLite0", "lite", (7, 7, 1280), weights_format="torch-state", parameters=3_413_024),
     )
 }
 

@@ -13,9 +13,11 @@ from .errors import JobError, Rejected
 from .features import FeatureModel
 from .isolated import thumbnail
 from .listing import ImageRef, Listing
+from .moments import Matrix
 from .outputs import RejectedImage, rejected_csv
-from .pca import Matrix, PcaModel, way
+from .pca import PcaModel
 from .settings import Settings
+from .sizes import way
 from .storage import Storage
 
 THUMBNAIL_PIXELS = 96

@@ -31,5 +31,8 @@ if [ -e "$ORCHARD_ROOT/current" ]; then say provisioned yes; else say provisione
 if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then say sudo yes; else say sudo no; fi
 while read -r name value _; do
     if [ "$name" = MemTotal: ]; then say memory_kb "$value"; fi
+    if [ "$name" = SwapTotal: ]; then say swap_kb "$value"; fi
 done </proc/meminfo
+say memory_limit "$(cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null)"
+say processors "$(nproc)"
 for folder in $ORCHARD_FOLDERS; do disk "$folder"; done
