@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aws_support import HOME, Account, operator_policy, said
-from conftest import Result
+from aws_support import HOME, Account, good, operator_policy, said
 
 BUCKET = "orchard-test-fruit"
 TAKEN = "orchard-test-taken"
@@ -28,12 +27,6 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         yield account
     finally:
         account.end()
-
-
-def good(result: Result) -> Result:
-    """Return the result, which must be one."""
-    assert result.status == 0, result.output[-6000:]
-    return result
 
 
 def ssh_networks(account: Account) -> list[str]:
