@@ -169,6 +169,10 @@ def aws_failure(result: Mapping[str, Any]) -> dict[str, str]:
     words = next((text for text in texts if text), "it gave no reason")
     match = re.search(r"\((\w[\w.]*)\) when calling the (\w+) operation", " ".join(texts))
     code, action = (match[1], match[2]) if match else ("", "")
+    if not match and (kept := re.search(r"Failed to ((?:[a-z]+ )+[a-z]+)$", words)):
+        # Some modules keep AWS's answer to themselves, and say in plain words which call of EC2 it was.
+        code, action = "", kept[1].title().replace(" ", "")
+        return {"code": code, "action": action, "right": f"ec2:{action}", "words": " ".join(words.split())}
     return {"code": code, "action": action, "right": right_for(code, action, " ".join(texts)), "words": " ".join(words.split())}
 
 

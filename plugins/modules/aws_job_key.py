@@ -17,6 +17,7 @@ with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import get_aws_connection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
 DOCUMENTATION = """
 module: aws_job_key
@@ -49,7 +50,9 @@ class User:
     def __init__(self, module: Any) -> None:
         """Make the client; nothing is asked yet."""
         self.module, self.name, self.path = module, module.params["user"], Path(module.params["path"])
-        self.iam = module.client("iam")
+        # A user that was made just now is not known everywhere at once.
+        again = AWSRetry.jittered_backoff(delay=2, catch_extra_error_codes=["NoSuchEntity"])
+        self.iam = module.client("iam", retry_decorator=again)
 
     def key_ids(self) -> list[str]:
         """Return the ids of the user's keys, the oldest first; there are none where there is no user."""
@@ -106,7 +109,7 @@ class User:
         """Bring a new key into the file, in the place of `others`, the least needed first; return the ids of those that went."""
         crowd = others[: max(0, len(others) - MOST_KEYS + 1)]
         self.delete_keys(crowd)
-        key = self.iam.create_access_key(UserName=self.name)["AccessKey"]
+        key = self.iam.create_access_key(UserName=self.name, aws_retry=True)["AccessKey"]
         if self.module.params["bucket"]:
             self.prove(key)
         self.keep(key)

@@ -150,8 +150,11 @@ def test_a_worker_less(account: Account) -> None:
 def test_what_was_stopped_starts_again(account: Account) -> None:
     good(account.play("stop"))
     assert {host["State"]["Name"] for host in account.hosts().values()} == {"stopped"}
-    good(account.play("start"))
+    # At the addresses that the server gives, where nothing listens.
+    good(account.play("start", ansible_host=None, aws_instances_ssh_patience_s=0))
     assert {host["State"]["Name"] for host in account.hosts().values()} == {"running"}
+    known = (account.folder / "keys/fruit/ssh.cfg").read_text()
+    assert [name for name, host in account.hosts().items() if f"HostName {host['PublicIpAddress']}\n" not in known] == []
 
 
 def test_ssh_follows_its_owner(account: Account) -> None:

@@ -88,8 +88,7 @@ def test_a_key_that_cannot_do_its_work_does_not_take_the_place(account: Account)
     assert (at_hand(account), ids(account)) == (before, [before["access_key_id"]]) and serves(account)
 
 
-@pytest.mark.parametrize("step", range(1, len(STEPS) + 1))
-@pytest.mark.parametrize("next_play", ["rotate_keys", "aws"])
+@pytest.mark.parametrize(("step", "next_play"), [(1, "rotate_keys"), (1, "aws"), (2, "rotate_keys")])
 def test_a_killed_rotation_leaves_a_key_that_serves_and_the_next_play_one_alone(
     account: Account, step: int, next_play: str
 ) -> None:

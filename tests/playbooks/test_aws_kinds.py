@@ -196,16 +196,6 @@ def test_a_stopped_host_changes_its_type_keeps_its_disk_and_spot_that_is_out_is_
     assert good(account.play("aws", **wish)).changed() == {"localhost": 0}
 
 
-def test_ssh_finds_them_at_their_new_addresses(account: Account) -> None:
-    assert ssh_settings(account, "master")["port"] == str(account.ssh.port)
-    settings: dict[str, Any] = {"ansible_host": None, "ansible_port": None, "aws_instances_ssh_patience_s": 0}
-    good(account.play("stop"))
-    good(account.play("start", **settings))
-    for called, name in (("master", MASTER), ("worker-1", WORKER)):
-        assert ssh_settings(account, called)["hostname"] == account.hosts()[name]["PublicIpAddress"]
-        assert ssh_settings(account, called)["port"] == "22"
-
-
 def test_teardown_leaves_what_was_there_before(account: Account, bucket: dict[str, Any], key: Path) -> None:
     good(account.play("teardown", sure=True, bucket_too=True))
     assert described(account) == bucket

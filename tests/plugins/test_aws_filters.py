@@ -107,6 +107,7 @@ def test_a_failure_names_its_action_also_in_a_loop() -> None:
             "(AccessDenied) when calling the GetRole operation: User: me is not authorized to perform: iam:GetRole on x",
             "iam:GetRole",
         ),
+        ("x) when: Failed to authorize security group ingress", "ec2:AuthorizeSecurityGroupIngress"),
         ("Unable to locate credentials", ""),
     ],
 )
