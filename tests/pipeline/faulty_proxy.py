@@ -62,9 +62,9 @@ class FaultyProxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def named(self, path: str, body: bytes) -> str:
+    def named(self, handler: BaseHTTPRequestHandler, body: bytes) -> str:
         """Return what `choose` gets as the path; what stands before the first blank is what is counted."""
-        return path
+        return handler.path
 
     def refusal(self, fault: str, name: str) -> tuple[int, str] | None:
         """Return status and text of a refusal, where the choice is one."""
@@ -75,7 +75,7 @@ class FaultyProxy:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        method, path = handler.command, self.named(handler.path, body)
+        method, path = handler.command, self.named(handler, body)
         key = (method, path.split(" ", 1)[0])
         with self._lock:
             self._seen[key] += 1

@@ -10,6 +10,7 @@ import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -42,9 +43,11 @@ class FaultyAws(FaultyProxy):
         action, _, more = name.partition(" ")
         return (f"{method} {action}" if action.startswith("/") else action), more
 
-    def named(self, path: str, body: bytes) -> str:
-        """Return the action and its parameters; of S3 the path."""
+    def named(self, handler: BaseHTTPRequestHandler, body: bytes) -> str:
+        """Return the action, its parameters and when it was signed; of S3 the path."""
+        path = handler.path
         asked = urllib.parse.parse_qs(body.decode(errors="replace")) if path == "/" else {}
+        asked["Signed"] = [handler.headers.get("X-Amz-Date", "")]
         more = "&".join(f"{name}={','.join(values)}" for name, values in sorted(asked.items()) if name not in RANDOM)
         return f"{asked['Action'][0]} {more}" if "Action" in asked else path
 

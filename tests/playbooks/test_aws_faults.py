@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from aws_proxy import killed_at, refusing
@@ -17,6 +18,10 @@ THROTTLED = 0.15
 KILLS = 6
 # The longest way between two kills, in requests that change something.
 STRIDE = 4
+
+AMZ_DATE, AMZ_NOW = "%Y%m%dT%H%M%SZ", "20260101T000000Z"
+EXPIRED = "403 SignatureDoesNotMatch Signature expired: 20260101T000000Z is now earlier than 20260101T014500Z"
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 THROTTLES = {
     "S3": "503 SlowDown Please reduce your request rate.",
@@ -97,6 +102,23 @@ def test_a_key_that_is_no_good_any_more_is_said(account: Account, refusal: str, 
     with refusing(account, lambda _, action, __: refusal if action == "GetCallerIdentity" else ""):
         result = account.play("aws")
     assert result.status != 0 and words in said(result)
+
+
+def test_a_clock_that_is_wrong_is_said(account: Account) -> None:
+    def refuse(_: random.Random, action: str, asked: str) -> str:
+        signed = datetime.strptime(asked.partition("Signed=")[2][: len(AMZ_NOW)], AMZ_DATE) if "Signed=" in asked else None
+        late = signed and abs(datetime.now(timezone.utc).replace(tzinfo=None) - signed) > timedelta(minutes=15)
+        return EXPIRED if late and service(action, asked) == "IAM" else ""
+
+    skewed = {"LD_PRELOAD": FAKETIME, "FAKETIME": "-2h", "DONT_FAKE_MONOTONIC": "1"}
+    with refusing(account, refuse):
+        result = account.play("aws", more=skewed)
+    assert result.status != 0 and "compare `date -u` with a good clock" in said(result)
+
+
+def test_a_region_that_there_is_not_is_said(account: Account) -> None:
+    result = account.play("aws", more={"AWS_REGION": "frankfurt"})
+    assert result.status != 0 and "aws_region is 'frankfurt', which is not a region's name" in said(result)
 
 
 def test_teardown_is_throttled_and_leaves_nothing_all_the_same(account: Account) -> None:
