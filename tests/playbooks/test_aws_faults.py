@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from aws_proxy import killed_at, refusing
@@ -104,15 +106,17 @@ def test_a_key_that_is_no_good_any_more_is_said(account: Account, refusal: str, 
     assert result.status != 0 and words in said(result)
 
 
-def test_a_clock_that_is_wrong_is_said(account: Account) -> None:
+def test_a_clock_that_is_wrong_is_said(account: Account, tmp_path: Path) -> None:
     def refuse(_: random.Random, action: str, asked: str) -> str:
         signed = datetime.strptime(asked.partition("Signed=")[2][: len(AMZ_NOW)], AMZ_DATE) if "Signed=" in asked else None
         late = signed and abs(datetime.now(timezone.utc).replace(tzinfo=None) - signed) > timedelta(minutes=15)
         return EXPIRED if late and service(action, asked) == "IAM" else ""
 
-    skewed = {"LD_PRELOAD": FAKETIME, "FAKETIME": "-2h", "DONT_FAKE_MONOTONIC": "1"}
+    late = tmp_path / "python"
+    late.write_text(f'#!/bin/sh\nLD_PRELOAD={FAKETIME} FAKETIME=-2h exec {sys.executable} "$@"\n')
+    late.chmod(0o755)
     with refusing(account, refuse):
-        result = account.play("aws", more=skewed)
+        result = account.play("aws", ansible_python_interpreter=str(late))
     assert result.status != 0 and "compare `date -u` with a good clock" in said(result)
 
 
