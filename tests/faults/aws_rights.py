@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Begin with a user who may do nothing, and give it one right after the other, each when a message has named it.
 
-  tests/faults/aws_rights.py            a cluster from nothing and back: about 10 minutes
+  tests/faults/aws_rights.py                     a cluster from nothing and back: about 10 minutes
+  tests/faults/aws_rights.py 's3:*' 'iam:Del*'   it has all but these from the beginning
 
 Needs `. bin/activate test`. Each line is a right of files/policies/operator.json.j2 that was missing, the play that ended for
 it, and the message's name for it. In the end come the rights that nothing asked for: they serve the real AWS, or nobody.
@@ -47,11 +48,14 @@ STAGES: list[tuple[str, dict[str, Any]]] = [
 class Rights:
     """The rights of the operator's policy, given one by one."""
 
-    def __init__(self, account: Account) -> None:
-        """Nothing is given yet."""
+    def __init__(self, account: Account, withheld: list[str]) -> None:
+        """All is given but what is withheld, by patterns."""
         self.account, self.whole = account, operator_policy(BUCKET)
         self.all = [action for statement in self.whole["Statement"] for action in statement["Action"]]
         self.given: list[str] = []
+        for each in self.all:
+            if not any(fnmatch.fnmatchcase(each, pattern) for pattern in withheld):
+                self.give(each)
 
     def entry(self, right: str) -> str:
         """Return the policy's entry for a right."""
@@ -105,7 +109,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         account = Account(Path(folder), "rights", BUCKET, users={"operator": NOTHING})
         try:
-            rights, problems = Rights(account), list[str]()
+            rights, problems = Rights(account, sys.argv[1:] or ["*"]), list[str]()
             for playbook, settings in STAGES:
                 if playbook == "teardown":
                     leave_behind(account)

@@ -148,3 +148,5 @@ def test_a_run_that_is_killed_again_and_again_converges(account: Account) -> Non
     assert len(account.client("ec2").describe_instances()["Reservations"]) >= len(account.hosts())
     assert good(account.play("aws", workers=2)).changed() == {"localhost": 0}, points
     assert len(points) >= KILLS - 2, points
+    tags = account.client("s3").get_bucket_tagging(Bucket=BUCKET)["TagSet"]
+    assert tags == [{"Key": "orchard:cluster", "Value": "faults"}], "its own bucket was taken for somebody's"
