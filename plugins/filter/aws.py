@@ -12,6 +12,24 @@ HOURS_A_MONTH = 730
 # The widest network that may be one person's: a provider hands out no more than that.
 NARROWEST_WORLD = 8
 RUNNING = ("pending", "running")
+# Calls of S3 whose right has another name.
+RIGHTS_OF_S3 = {
+    "HeadBucket": "ListBucket",
+    "ListObjects": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "ListObjectVersions": "ListBucketVersions",
+    "DeleteObjects": "DeleteObject",
+    "HeadObject": "GetObject",
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+    "GetBucketAccelerateConfiguration": "GetAccelerateConfiguration",
+    "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
+    "ListBucketInventoryConfigurations": "GetInventoryConfiguration",
+}
 
 
 def aws_networks_wrong(networks: Iterable[str]) -> list[str]:
@@ -135,13 +153,27 @@ def aws_guard_story(answers: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def right_for(code: str, action: str, words: str) -> str:
+    """Return the right that an action needs, as a policy calls it: S3 has names of its own for some."""
+    if said := re.search(r"not authorized to perform:? (\w+:\w+)", words):
+        return said[1]
+    if code == "UnauthorizedOperation":
+        return f"ec2:{action}"
+    return f"s3:{RIGHTS_OF_S3.get(action, action)}" if action else ""
+
+
 def aws_failure(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a failed task of a module for AWS says: `code`, `action` ("" where AWS was not reached), `words`."""
+    """Return what a failed task of a module for AWS says: `code`, `action`, `right` (each "" where AWS gave none), `words`."""
     failed = next((each for each in result.get("results", []) if each.get("failed")), result)
     texts = [str(failed.get(name) or "") for name in ("msg", "module_stderr", "exception")]
     words = next((text for text in texts if text), "it gave no reason")
     match = re.search(r"\((\w[\w.]*)\) when calling the (\w+) operation", " ".join(texts))
-    return {"code": match[1] if match else "", "action": match[2] if match else "", "words": " ".join(words.split())}
+    code, action = (match[1], match[2]) if match else ("", "")
+    if not match and (kept := re.search(r"Failed to ((?:[a-z]+ )+[a-z]+)$", words)):
+        # Some modules keep AWS's answer to themselves, and say in plain words which call of EC2 it was.
+        code, action = "", kept[1].title().replace(" ", "")
+        return {"code": code, "action": action, "right": f"ec2:{action}", "words": " ".join(words.split())}
+    return {"code": code, "action": action, "right": right_for(code, action, " ".join(texts)), "words": " ".join(words.split())}
 
 
 class FilterModule:
@@ -157,6 +189,7 @@ class FilterModule:
             aws_cost,
             aws_cost_text,
             aws_listing,
+            aws_guard_story,
             aws_failure,
         )
         return {function.__name__: function for function in functions}

@@ -9,6 +9,7 @@ with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
     import botocore.exceptions
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
 DOCUMENTATION = """
 module: aws_bucket_lifecycle
@@ -48,7 +49,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     name, wish = module.params["bucket"], wished(module.params["uploads_days"], module.params["runs_days"])
-    client = module.client("s3")
+    # A bucket that was made just now is not known everywhere at once.
+    client = module.client("s3", retry_decorator=AWSRetry.jittered_backoff(delay=2, catch_extra_error_codes=["NoSuchBucket"]))
     try:
         rules = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
     except botocore.exceptions.ClientError as error:
@@ -59,7 +61,9 @@ def main() -> None:
     others = [rule for rule in rules if not rule["ID"].startswith(OURS)]
     if is_there != wish and not module.check_mode:
         try:
-            client.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [*others, *wish]})
+            client.put_bucket_lifecycle_configuration(
+                Bucket=name, LifecycleConfiguration={"Rules": [*others, *wish]}, aws_retry=True
+            )
         except botocore.exceptions.ClientError as error:
             module.fail_json_aws(error, msg=f"The lifecycle of the bucket {name} could not be set")
     module.exit_json(changed=is_there != wish)

@@ -121,14 +121,18 @@ class Account:
         """Return whose the bucket is."""
         try:
             self.s3.head_bucket(Bucket=bucket)
+        except botocore.exceptions.ClientError as error:
+            if code_of(error) in FORBIDDEN:
+                return "others"
+            if code_of(error) in ABSENT:
+                return "none"
+            raise
+        try:
             tags = tags_of(self.s3.get_bucket_tagging(Bucket=bucket), "TagSet")
         except botocore.exceptions.ClientError as error:
-            code = code_of(error)
-            if code in ABSENT:
-                return "mine" if code == "NoSuchTagSet" else "none"
-            if code in FORBIDDEN:
-                return "others"
-            raise
+            if code_of(error) not in ABSENT:
+                raise
+            tags = {}
         return "ours" if TAG in tags else "mine"
 
     def everything(self, bucket: str) -> dict[str, Any]:

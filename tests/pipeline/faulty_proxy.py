@@ -23,7 +23,8 @@ class FaultyProxy:
 
     Choices: "" (pass on), "slow-down", "internal", "cut" (half of the answer's body), "drop" (no answer), "lost" (the
     request is passed on and its answer is not), "stall" (an answer that never comes), "slow" (late). The seed and each
-    request's method, path and number decide, not the order in which requests come.
+    request's method, path and number decide, not the order in which requests come. For other services than S3: `named` and
+    `refusal`.
     """
 
     def __init__(self, target: str, choose: Choose, seed: int = 0) -> None:
@@ -61,16 +62,28 @@ class FaultyProxy:
         self._server.shutdown()
         self._server.server_close()
 
+    def named(self, handler: BaseHTTPRequestHandler, body: bytes) -> str:
+        """Return what `choose` gets as the path; what stands before the first blank is what is counted."""
+        return handler.path
+
+    def refusal(self, fault: str, name: str) -> tuple[int, str] | None:
+        """Return status and text of a refusal, where the choice is one."""
+        if fault not in ("slow-down", "internal"):
+            return None
+        status, code, message = SLOW_DOWN if fault == "slow-down" else INTERNAL
+        return status, f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        method, path = handler.command, handler.path
+        method, path = handler.command, self.named(handler, body)
+        key = (method, path.split(" ", 1)[0])
         with self._lock:
-            self._seen[method, path] += 1
-            draw = random.Random(f"{self._seed} {method} {path} {self._seen[method, path]}")  # noqa: S311
+            self._seen[key] += 1
+            draw = random.Random(f"{self._seed} {' '.join(key)} {self._seen[key]}")  # noqa: S311
             fault = self._choose(draw, method, path)
             self.faults[fault] += 1
-        if fault in ("slow-down", "internal"):
-            self._refuse(handler, *(SLOW_DOWN if fault == "slow-down" else INTERNAL))
+        if refusal := self.refusal(fault, path):
+            self._refuse(handler, *refusal)
         elif fault == "drop":
             self._close(handler)
         elif fault == "stall":
@@ -105,8 +118,8 @@ class FaultyProxy:
             handler.wfile.write(data)
 
     @staticmethod
-    def _refuse(handler: BaseHTTPRequestHandler, status: int, code: str, message: str) -> None:
-        data = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+    def _refuse(handler: BaseHTTPRequestHandler, status: int, text: str) -> None:
+        data = text.encode()
         handler.send_response(status)
         handler.send_header("Content-Type", "application/xml")
         handler.send_header("Content-Length", str(len(data)))

@@ -101,19 +101,24 @@ def operator_policy(bucket: str, without: str = "") -> dict[str, Any]:
 class Account:
     """An AWS account on loopback that enforces the policies of `users`, and a cluster in it; `root` may do everything."""
 
-    def __init__(self, folder: Path, cluster: str, bucket: str, taken: str, users: dict[str, dict[str, Any]]) -> None:
-        """Start the server and make the users, and the bucket `taken` of another account."""
+    def __init__(
+        self, folder: Path, cluster: str, bucket: str, taken: str = "", users: dict[str, dict[str, Any]] | None = None
+    ) -> None:
+        """Start the server and make the users, and the bucket `taken` of another account; by default the operator alone."""
+        users = {"operator": operator_policy(bucket)} if users is None else users
         self.folder, self.cluster, self.bucket = folder, cluster, bucket
         self.recording = folder / "requests"
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
+        # What plays take for AWS: the server, or a proxy before it that fails.
+        self.front = self.endpoint
         (folder / "images.json").write_text(json.dumps([DEBIAN]))
         settings = {
             "MOTO_AMIS_PATH": str(folder / "images.json"),
             "MOTO_ENABLE_RECORDING": "1",
             "MOTO_RECORDER_FILEPATH": str(self.recording),
             "MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS": "false",
-            "INITIAL_NO_AUTH_ACTION_COUNT": str(SETUP_CALLS_A_BUCKET + SETUP_CALLS_A_USER * (len(users) + 1)),
+            "INITIAL_NO_AUTH_ACTION_COUNT": str(SETUP_CALLS_A_BUCKET * bool(taken) + SETUP_CALLS_A_USER * (len(users) + 1)),
         }
         with (folder / "server.log").open("w") as log:
             self.server = subprocess.Popen(
@@ -126,7 +131,8 @@ class Account:
         self._wait()
         self.ssh, self.proxy, self.whoami = Answering(b"SSH-2.0-stand-in\r\n"), Answering(b""), Answering(b"")
         self.whoami.page(f"{HOME}\n")
-        self._bucket_of_another(taken)
+        if taken:
+            self._bucket_of_another(taken)
         self.keys = {name: self._user(name, policy) for name, policy in {"root": EVERYTHING, **users}.items()}
 
     def _wait(self) -> None:
@@ -160,13 +166,20 @@ class Account:
         """Return a client that may do everything."""
         return boto3.client(service, endpoint_url=self.endpoint, region_name=REGION, **self.keys["root"])
 
-    def play(self, playbook: str, *options: str, user: str = "operator", timeout: int = 300, **variables: object) -> Result:
-        """Run playbooks/<playbook>.yml with inventory/aws as `user`; whatever leaves loopback ends at the proxy."""
+    def play(self, playbook: str, *options: str, timeout: int = 300, **settings: Any) -> Result:
+        """Run playbooks/<playbook>.yml with inventory/aws; for `settings` see `command`."""
+        command, environment = self.command(playbook, *options, **settings)
+        return run(*command, timeout=timeout, environment=environment)
+
+    def command(
+        self, playbook: str, *options: str, user: str = "operator", more: dict[str, str] | None = None, **variables: object
+    ) -> tuple[list[str], dict[str, str]]:
+        """Return command and environment of a play as `user`, with `more` in it; whatever leaves loopback ends at the proxy."""
         key = self.keys.get(user, {})
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             **{name.upper(): value for name, value in key.items()},
-            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ENDPOINT_URL": self.front,
             "AWS_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
@@ -177,16 +190,26 @@ class Account:
         for name in ("HTTP_PROXY", "HTTPS_PROXY"):
             environment[name] = environment[name.lower()] = f"http://127.0.0.1:{self.proxy.port}"
         environment["NO_PROXY"] = environment["no_proxy"] = "127.0.0.1"
+        environment |= more or {}
         given = {
             "bucket": self.bucket,
+            # None of a test: the address that the server gave the host.
             "ansible_host": "127.0.0.1",
             "ansible_port": self.ssh.port,
             "aws_check_address_url": f"http://127.0.0.1:{self.whoami.port}/",
             **variables,
         }
+        given = {name: value for name, value in given.items() if value is not None}
         self.recording.write_text("")
-        command = ["ansible-playbook", "-i", "inventory/aws", f"playbooks/{playbook}.yml", *options, "-e", json.dumps(given)]
-        return run(*command, timeout=timeout, environment=environment)
+        return [
+            "ansible-playbook",
+            "-i",
+            "inventory/aws",
+            f"playbooks/{playbook}.yml",
+            *options,
+            "-e",
+            json.dumps(given),
+        ], environment
 
     def calls(self) -> Counter[str]:
         """Return what was asked of AWS in the last play, and how often."""
@@ -228,6 +251,12 @@ class Account:
             listener.end()
         self.server.terminate()
         self.server.wait(20)
+
+
+def good(result: Result) -> Result:
+    """Return the result, which must be one."""
+    assert result.status == 0, result.output[-6000:]
+    return result
 
 
 def said(result: Result) -> str:

@@ -90,7 +90,29 @@ def test_what_is_no_network_is_told() -> None:
 def test_a_failure_names_its_action_also_in_a_loop() -> None:
     msg = "Failed: An error occurred (UnauthorizedOperation) when calling the RunInstances operation: You may not."
     for result in ({"msg": msg}, {"msg": "One or more items failed", "results": [{"msg": "fine"}, {"failed": True, "msg": msg}]}):
-        assert aws.aws_failure(result) == {"code": "UnauthorizedOperation", "action": "RunInstances", "words": msg}
+        assert aws.aws_failure(result) == {
+            "code": "UnauthorizedOperation",
+            "action": "RunInstances",
+            "right": "ec2:RunInstances",
+            "words": msg,
+        }
+
+
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        ("(AccessDenied) when calling the GetBucketEncryption operation: Access Denied", "s3:GetEncryptionConfiguration"),
+        ("(AccessDenied) when calling the PutBucketPolicy operation: Access Denied", "s3:PutBucketPolicy"),
+        (
+            "(AccessDenied) when calling the GetRole operation: User: me is not authorized to perform: iam:GetRole on x",
+            "iam:GetRole",
+        ),
+        ("x) when: Failed to authorize security group ingress", "ec2:AuthorizeSecurityGroupIngress"),
+        ("Unable to locate credentials", ""),
+    ],
+)
+def test_the_right_that_lacks_is_named_as_a_policy_calls_it(words: str, right: str) -> None:
+    assert aws.aws_failure({"msg": f"Failed: An error occurred {words}"})["right"] == right
 
 
 def test_the_guard_of_each_host_is_told() -> None:

@@ -56,6 +56,7 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     "python314_tensorflow": (NEW, {"python": "3.14"}),
     "hadoop27_endpoint_name": (OLD, {"endpoint": "name"}),
     "hadoop27_role": (OLD, {"keys": "role"}),
+    "hadoop27_role_imdsv2": (OLD, {"keys": "imdsv2"}),
     "hadoop27_session_token": (OLD, {"session_token": "given"}),
     "s3a_region_of_a_server": (OLD, {"endpoint": "ip", "region": "eu-west-3"}),
     "eol_spark3": (OLD, {}),

@@ -1,0 +1,135 @@
+"""From an empty account to a matrix and back: the account is moto's server, its host a lab host, its keys come over IMDSv2."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_support import Account, good, operator_policy, said
+from conftest import TOP, Result
+from lab_support import Lab
+from run_support import pictures
+
+LAB = "aws"
+BUCKET = "orchard"
+MASTER = "orchard-glue-master"
+NUMBER = 24
+SERVICE = TOP / "tests/playbooks/metadata_service.py"
+
+
+class Glued:
+    """A cluster whose master is a lab's, and whose bucket is served by the lab's store."""
+
+    def __init__(self, lab: Lab, account: Account) -> None:
+        """Nothing is made yet."""
+        self.lab, self.account = lab, account
+        self.addresses = {name: host["address"] for name, host in lab.state["hosts"].items()}
+        # The key that the lab's hosts know is brought along, as anybody may bring one.
+        self.folder = account.folder / "keys/glue"
+        self.folder.mkdir(parents=True, mode=0o700)
+        shutil.copy2(lab.folder / "id_ed25519", self.folder / "id_ed25519")
+
+    def play(self, playbook: str, **variables: Any) -> Result:
+        """Run a playbook with inventory/aws; the host is met at the lab's address, the bucket at the lab's store."""
+        loopback = "127.0.0.1," + ",".join(self.addresses.values())
+        settings = {
+            "ansible_host": self.addresses["master"],
+            "ansible_port": 22,
+            "s3_endpoint_url": f"http://{self.addresses['store']}:7070",
+            "operator_access_key_id": self.lab.keys["operator_access_key"],
+            "operator_secret_access_key": self.lab.keys["operator_secret_key"],
+            **variables,
+        }
+        return self.account.play(playbook, timeout=1200, more={"NO_PROXY": loopback, "no_proxy": loopback}, **settings)
+
+    def metadata_service(self) -> None:
+        """Let the master meet a metadata service that has the job's key of the store."""
+        key = {"access_key": self.lab.keys["job_access_key"], "secret_key": self.lab.keys["job_secret_key"]}
+        ssh = ["ssh", "-F", str(self.folder / "ssh.cfg"), "master", "sudo"]
+        place = [*ssh, "tee", "/root/metadata_service.py"]
+        subprocess.run(place, input=SERVICE.read_text(), text=True, check=True, stdout=subprocess.DEVNULL)
+        start = (
+            "ip address add 169.254.169.254/32 dev lo; cat >/root/key; chmod 600 /root/key;"
+            " systemd-run --unit=metadata -p StandardInput=file:/root/key python3 /root/metadata_service.py"
+        )
+        subprocess.run([*ssh, f"sh -c '{start}'"], input=json.dumps(key), text=True, check=True)
+
+    def on_master(self, command: str) -> str:
+        """Return what a command prints on the master, reached as the file of the playbook says."""
+        ssh = ["ssh", "-F", str(self.folder / "ssh.cfg"), "master", command]
+        return subprocess.run(ssh, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def glued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glued]:
+    """A lab, and an account without anything."""
+    lab = Lab(LAB)
+    lab.down()
+    lab.up()
+    account = Account(tmp_path_factory.mktemp("aws"), "glue", BUCKET, users={"operator": operator_policy(BUCKET)})
+    try:
+        yield Glued(lab, account)
+    finally:
+        account.end()
+        lab.down()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures."""
+    folder = tmp_path_factory.mktemp("images")
+    pictures(folder, NUMBER)
+    return folder
+
+
+def test_the_host_is_made_and_ssh_knows_it(glued: Glued) -> None:
+    result = good(glued.play("aws"))
+    assert list(glued.account.hosts()) == [MASTER]
+    assert "ssh.cfg master" in said(result)
+    assert glued.on_master("id -un") == "admin\n"
+
+
+def test_a_stack_whose_s3a_cannot_use_the_role_is_refused_before_anything_changes(glued: Glued) -> None:
+    result = glued.play("../site", stack="spark-3.0")
+    assert result.status != 0
+    assert "cannot use this host's role: the host answers IMDSv2 alone" in said(result)
+
+
+def test_the_host_is_provisioned_by_its_role_alone(glued: Glued) -> None:
+    glued.metadata_service()
+    good(glued.play("../site"))
+    found = glued.on_master("sudo find /home/spark/.aws /home/spark/.hadoop -type f -exec cat {} +")
+    assert glued.lab.keys["job_secret_key"] not in found and "secret" not in found
+
+
+def test_status_says_what_aws_and_the_host_know(glued: Glued) -> None:
+    words = said(good(glued.play("status")))
+    assert f"host {MASTER}" in words and "USD an hour" in words
+    assert f"{MASTER}: needed by" in words and "minutes away" in words
+
+
+def test_the_matrix_comes_over_the_role(glued: Glued, images: Path, tmp_path: Path) -> None:
+    good(glued.play("upload", image_source=str(images)))
+    good(glued.play("../run"))
+    good(glued.play("fetch", results_dir=str(tmp_path)))
+    manifest = json.loads((tmp_path / "latest/manifest.json").read_text())
+    assert manifest["accounting"]["rows"] == NUMBER
+    asked = glued.on_master("sudo cat /run/metadata-service.log").splitlines()
+    assert any(line.startswith("200 PUT /latest/api/token") for line in asked)
+    assert any(line.endswith("security-credentials/orchard-glue") for line in asked)
+
+
+def test_a_second_run_changes_nothing(glued: Glued) -> None:
+    assert good(glued.play("../site")).changed() == {"localhost": 0, MASTER: 0}
+
+
+def test_teardown_leaves_nothing_in_the_account(glued: Glued) -> None:
+    glued.account.client("s3").delete_bucket_policy(Bucket=BUCKET)  # the server is no TLS one
+    good(glued.play("teardown", sure=True, bucket_too=True))
+    assert not any(glued.account.everything().values()), glued.account.everything()
+    assert sorted(path.name for path in glued.folder.iterdir()) == ["id_ed25519"]
