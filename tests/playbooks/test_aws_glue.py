@@ -22,6 +22,12 @@ NUMBER = 24
 SERVICE = TOP / "tests/playbooks/metadata_service.py"
 
 
+class AccountOfTheLab(Account):
+    """The lab's store is in this region, and a bucket is where its cluster is."""
+
+    region = "us-east-1"
+
+
 class Glued:
     """A cluster whose master is a lab's, and whose bucket is served by the lab's store."""
 
@@ -71,7 +77,7 @@ def glued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glued]:
     lab = Lab(LAB)
     lab.down()
     lab.up()
-    account = Account(tmp_path_factory.mktemp("aws"), "glue", BUCKET, users={"operator": operator_policy(BUCKET)})
+    account = AccountOfTheLab(tmp_path_factory.mktemp("aws"), "glue", BUCKET, users={"operator": operator_policy(BUCKET)})
     try:
         yield Glued(lab, account)
     finally:
