@@ -181,13 +181,14 @@ def _s3a(seen: Seen, step: Seen, boto_works: bool) -> Finding:
     finding = _network(seen, step, "S3A", boto_works)
     # Without a signature Hadoop 2.7 asks as nobody, which is Forbidden.
     refused = status in (FORBIDDEN, BAD_REQUEST) or "AccessDenied" in text or NO_KEYS.search(text)
-    if not finding and refused and boto_works:
+    region = CODES.get(step.get("code", "")) == "region"
+    if not finding and refused and boto_works and not region:
         finding = _keys_of_s3a(seen)
         if not finding and _old(seen) and not s3a["v4_driver"] and step["action"] in ("connect", "list"):
             finding = "v2_signature", {}
         if not finding and _skewed(seen):
             finding = "clock", {}
-    if not finding and boto_works and (status in (BAD_REQUEST, MOVED) or CODES.get(step.get("code", "")) == "region"):
+    if not finding and boto_works and (status in (BAD_REQUEST, MOVED) or region):
         finding = "region", {"region": s3a["region"] or f"us-east-1, or that of its endpoint {s3a['endpoint'] or '(none)'}"}
         if _numbers(s3a["hadoop"]) < REGION_KNOWN:
             finding[1]["by_name"] = (

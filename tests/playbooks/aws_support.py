@@ -101,6 +101,8 @@ def operator_policy(bucket: str, without: str = "") -> dict[str, Any]:
 class Account:
     """An AWS account on loopback that enforces the policies of `users`, and a cluster in it; `root` may do everything."""
 
+    region = REGION
+
     def __init__(
         self, folder: Path, cluster: str, bucket: str, taken: str = "", users: dict[str, dict[str, Any]] | None = None
     ) -> None:
@@ -147,7 +149,7 @@ class Account:
                 time.sleep(0.2)
 
     def _bucket_of_another(self, name: str) -> None:
-        sts = boto3.client("sts", endpoint_url=self.endpoint, region_name=REGION, **ROOT)
+        sts = boto3.client("sts", endpoint_url=self.endpoint, region_name=self.region, **ROOT)
         other = sts.assume_role(RoleArn="arn:aws:iam::111122223333:role/other", RoleSessionName="other")["Credentials"]
         keys = {"aws_access_key_id": other["AccessKeyId"], "aws_secret_access_key": other["SecretAccessKey"]}
         s3 = boto3.client(
@@ -156,7 +158,7 @@ class Account:
         s3.create_bucket(Bucket=name)
 
     def _user(self, name: str, policy: dict[str, Any]) -> dict[str, str]:
-        iam = boto3.client("iam", endpoint_url=self.endpoint, region_name=REGION, **ROOT)
+        iam = boto3.client("iam", endpoint_url=self.endpoint, region_name=self.region, **ROOT)
         iam.create_user(UserName=name)
         iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=json.dumps(policy))
         key = iam.create_access_key(UserName=name)["AccessKey"]
@@ -164,7 +166,7 @@ class Account:
 
     def client(self, service: str) -> Any:
         """Return a client that may do everything."""
-        return boto3.client(service, endpoint_url=self.endpoint, region_name=REGION, **self.keys["root"])
+        return boto3.client(service, endpoint_url=self.endpoint, region_name=self.region, **self.keys["root"])
 
     def play(self, playbook: str, *options: str, timeout: int = 300, **settings: Any) -> Result:
         """Run playbooks/<playbook>.yml with inventory/aws; for `settings` see `command`."""
@@ -180,7 +182,7 @@ class Account:
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             **{name.upper(): value for name, value in key.items()},
             "AWS_ENDPOINT_URL": self.front,
-            "AWS_REGION": REGION,
+            "AWS_REGION": self.region,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
             "AWS_CONFIG_FILE": str(self.folder / "none"),

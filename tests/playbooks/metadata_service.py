@@ -22,8 +22,6 @@ def main() -> None:
         "Type": "AWS-HMAC",
         "AccessKeyId": key["access_key"],
         "SecretAccessKey": key["secret_key"],
-        # AWS gives one with each key of a role; the lab's store refuses whatever has one.
-        "Token": None,
         "LastUpdated": "2026-01-01T00:00:00Z",
         "Expiration": "2099-01-01T00:00:00Z",
     }
@@ -48,7 +46,10 @@ def main() -> None:
             elif self.path == KEYS:
                 self.say(200, "orchard-glue")
             elif self.path == KEYS + "orchard-glue":
-                self.say(200, json.dumps(answer))
+                # AWS gives a token with each key of a role; the lab's store refuses whatever has one. botocore then wants to
+                # hear that there is none, and the SDK for Java must not hear of it at all.
+                no_token = {} if "java" in self.headers.get("User-Agent", "").lower() else {"Token": None}
+                self.say(200, json.dumps({**answer, **no_token}))
             else:
                 self.say(404, "")
 

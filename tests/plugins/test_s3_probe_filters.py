@@ -50,6 +50,13 @@ def test_the_one_right_that_is_missing_is_named(action: str) -> None:
     assert verdict(seen)["cases"] == ["right"] and right in verdict(seen)["message"]
 
 
+def test_a_wrong_region_is_told_where_s3a_has_its_keys_from_a_role() -> None:
+    seen = copy.deepcopy(RECORDED["spark-4.1"]["no_keys_s3a"])
+    step = next(step for step in seen["s3a"]["steps"] if not step["ok"])
+    step.update(code="AuthorizationHeaderMalformed", status=400, chain=[["S3Exception", "the region is wrong"]])
+    assert verdict(seen)["cases"] == ["region"]
+
+
 def test_a_probe_that_says_nothing_is_no_success() -> None:
     found = s3_probe.s3_probe_verdict({"stdout": "", "stderr": "java: not found", "rc": 127}, SENTENCES, "master")
     assert not found["ok"] and "java: not found" in found["message"] and "What to do:" in found["message"]
