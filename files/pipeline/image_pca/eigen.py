@@ -7,13 +7,12 @@ eigenpair fits the matrix to TOLERANCE: not an estimate, only not all of them. B
 from __future__ import annotations
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .executors import cores
+from .executors import in_threads
 
 Matrix = npt.NDArray[np.float64]
 
@@ -59,8 +58,7 @@ def _orthogonal(block: Matrix, basis: list[Matrix]) -> Matrix:
 def _times(matrix: Matrix, block: Matrix) -> Matrix:
     """matrix @ block, of which each processor makes some rows at a time; who makes which does not matter."""
     out = np.empty(block.shape)
-    with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(functools.partial(_add_band, matrix, block, out), range(0, len(matrix), BAND)))
+    in_threads(functools.partial(_add_band, matrix, block, out), range(0, len(matrix), BAND))
     return out
 
 

@@ -35,6 +35,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """work(item) of each item, in their order, in as many threads as there are processors and the memory plan counts."""
+    with ThreadPoolExecutor(min(cores(), MOST_THREADS)) as pool:
+        return list(pool.map(work, items))
+
+
 class LocalExecutor:
     """One item after the other, here; the engine has all cores."""
 
@@ -49,13 +55,18 @@ class LocalExecutor:
     ) -> list[Result]:
         """function(tick, item) of each item, in their order; progress(total ticks) is called as they come."""
         ticks = 0
+        lock = threading.Lock()
 
         def tick(count: int) -> None:
             nonlocal ticks
-            ticks += count
-            progress(ticks)
+            with lock:
+                ticks += count
+                progress(ticks)
 
-        return [function(tick, item) for item in items]
+        return self._each(functools.partial(function, tick), items)
+
+    def _each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        return [work(item) for item in items]
 
     def versions(self) -> dict[str, str]:
         return {}
@@ -67,21 +78,10 @@ class LocalExecutor:
 class ThreadExecutor(LocalExecutor):
     """As many items at once as there are processors, here: for what is done outside of the interpreter's lock."""
 
-    def map(
-        self, function: Callable[[Tick, Item], Result], items: Sequence[Item], progress: Callable[[int], None]
-    ) -> list[Result]:
-        ticks = 0
-        lock = threading.Lock()
-
-        def tick(count: int) -> None:
-            nonlocal ticks
-            with lock:
-                ticks += count
-                progress(ticks)
-
+    def _each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         # A thread that ends its own limit would end that of the others, were there none around them all.
-        with threadpool_limits(1), ThreadPoolExecutor(min(self.threads, MOST_THREADS)) as pool:
-            return list(pool.map(functools.partial(function, tick), items))
+        with threadpool_limits(1):
+            return in_threads(work, items)
 
 
 class SparkExecutor:

@@ -8,7 +8,6 @@ the same rows in the same chunks give the same bits on the same kind of processo
 from __future__ import annotations
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Tuple
 
@@ -18,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from .eigen import largest
 from .errors import JobError
-from .executors import cores
+from .executors import in_threads
 from .moments import BLAS_THREADS, Matrix, Moments, centred, refuse_what_is_no_number
 from .settings import Components
 from .sizes import FEWEST_ROWS, GRAM_COLUMNS, GRAM_TILE, way
@@ -129,15 +128,14 @@ def _gram(features: npt.NDArray[Any], standardize: bool) -> tuple[Place, Matrix]
     bands = [slice(start, start + GRAM_TILE) for start in range(0, rows, GRAM_TILE)]
     tiles = [(one, other) for number, one in enumerate(bands) for other in bands[: number + 1]]
     room = np.empty(rows * min(columns, GRAM_COLUMNS))
-    with ThreadPoolExecutor(cores()) as pool:
-        for start in range(0, columns, GRAM_COLUMNS):
-            part = slice(start, start + GRAM_COLUMNS)
-            exact = room[: features[:, part].size].reshape(rows, -1)
-            mean[part], rest[part] = centred(features[:, part], exact)
-            if standardize:
-                scale[part] = _scale(np.einsum("ij,ij->j", exact, exact) / rows, mean[part], rows, True)
-                exact /= scale[part]
-            list(pool.map(functools.partial(_add_tile, gram, exact), tiles))
+    for start in range(0, columns, GRAM_COLUMNS):
+        part = slice(start, start + GRAM_COLUMNS)
+        exact = room[: features[:, part].size].reshape(rows, -1)
+        mean[part], rest[part] = centred(features[:, part], exact)
+        if standardize:
+            scale[part] = _scale(np.einsum("ij,ij->j", exact, exact) / rows, mean[part], rows, True)
+            exact /= scale[part]
+        in_threads(functools.partial(_add_tile, gram, exact), tiles)
     for one, other in tiles:
         if one != other:
             gram[other, one] = gram[one, other].T
