@@ -63,7 +63,7 @@ def preflight_memory(seen: Mapping[str, Any], run: Mapping[str, Any]) -> dict[st
         spark=True,
         processors=seen["processors"],
     )
-    refused = sizes.refusal(sizes.plan_of(demand), demand, components, available)
+    refused = sizes.refusal(demand, components, available)
     if not refused or not seen["reachable"] or not seen["memory_mb"]:
         return {}
     takes = f"A run of {rows:,} images takes up to" if run["images"] else "A run takes, of however few images, up to"

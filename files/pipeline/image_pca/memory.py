@@ -11,7 +11,7 @@ from .executors import cores
 from .features import FeatureModel
 from .listing import ImageRef
 from .settings import Settings
-from .sizes import AHEAD_BYTES, AHEAD_IMAGES, Demand, kept, plan_of, refusal
+from .sizes import AHEAD_BYTES, AHEAD_IMAGES, Demand, kept, refusal
 
 CGROUP_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -36,7 +36,7 @@ def demand(settings: Settings, model: FeatureModel, images: Sequence[ImageRef], 
 
 def judge(wanted: Demand, settings: Settings, available: int) -> None:
     """Refuse a run that cannot fit into so many bytes, with what would fit; raises JobError."""
-    refused = refusal(plan_of(wanted), wanted, settings.components, available)
+    refused = refusal(wanted, settings.components, available)
     if refused:
         raise JobError("The memory does not suffice", platform.node(), *refused)
 

@@ -158,8 +158,9 @@ def groups(parts: int, columns: int) -> int:
     return min(parts, MOST_GROUPS, max(1, MOMENT_BYTES // (columns * columns * DOUBLE)))
 
 
-def refusal(needed: Plan, demand: Demand, components: Any, available: int) -> tuple[str, str] | None:
+def refusal(demand: Demand, components: Any, available: int) -> tuple[str, str] | None:
     """Why a run cannot fit into so many bytes, and what would do; None when it fits, or nothing is known of the memory."""
+    needed = plan_of(demand)
     if not available or needed.most <= available:
         return None
     advice = [f"a host with {math.ceil(1.1 * needed.most / 2**30)} GB of memory (and swap)"]
