@@ -106,18 +106,14 @@ def go(rights: Rights, playbook: str, settings: dict[str, Any]) -> list[str]:
 
 def main() -> int:
     """Go the whole way."""
-    with tempfile.TemporaryDirectory() as folder:
-        account = Account(Path(folder), "rights", BUCKET, users={"operator": NOTHING})
-        try:
-            rights, problems = Rights(account, sys.argv[1:] or ["*"]), list[str]()
-            for playbook, settings in STAGES:
-                if playbook == "teardown":
-                    leave_behind(account)
-                if problems := go(rights, playbook, settings):
-                    break
-            left = {kind: names for kind, names in account.everything().items() if names}
-        finally:
-            account.end()
+    with tempfile.TemporaryDirectory() as folder, Account(Path(folder), "rights", BUCKET, users={"operator": NOTHING}) as account:
+        rights, problems = Rights(account, sys.argv[1:] or ["*"]), list[str]()
+        for playbook, settings in STAGES:
+            if playbook == "teardown":
+                leave_behind(account)
+            if problems := go(rights, playbook, settings):
+                break
+        left = {kind: names for kind, names in account.everything().items() if names}
     print(f"{len(rights.given)} rights were named, given and enough. Nothing asked for:")
     print("  " + ", ".join(entry for entry in rights.all if entry not in rights.given))
     print("\n".join([*problems, f"left in the account: {left}"]))

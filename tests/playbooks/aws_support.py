@@ -15,7 +15,7 @@ import time
 import urllib.parse
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import boto3
 from conftest import TOP, Result, run
@@ -247,8 +247,10 @@ class Account:
             "buckets": [bucket["Name"] for bucket in self.client("s3").list_buckets()["Buckets"]],
         }
 
-    def end(self) -> None:
-        """End the server and the listeners."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for listener in (self.ssh, self.proxy, self.whoami):
             listener.end()
         self.server.terminate()

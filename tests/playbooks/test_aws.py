@@ -25,16 +25,13 @@ NAMES = ["orchard-fruit-master", "orchard-fruit-worker-1", "orchard-fruit-worker
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """An account with an operator as docs/aws.md makes one, and one three who lack a single right each."""
+    """An account with an operator as docs/aws.md makes one, and some who lack a single right each."""
     users = {
         "operator": operator_policy(BUCKET),
         **{right.replace(":", "."): operator_policy(BUCKET, without=entry) for entry, right in DENIED.items()},
     }
-    account = Account(tmp_path_factory.mktemp("aws"), "fruit", BUCKET, TAKEN, users)
-    try:
+    with Account(tmp_path_factory.mktemp("aws"), "fruit", BUCKET, TAKEN, users) as account:
         yield account
-    finally:
-        account.end()
 
 
 def ssh_networks(account: Account) -> list[str]:

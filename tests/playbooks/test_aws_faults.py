@@ -52,11 +52,8 @@ NOT_YET = {
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account."""
-    account = Account(tmp_path_factory.mktemp("aws"), "faults", BUCKET)
-    try:
+    with Account(tmp_path_factory.mktemp("aws"), "faults", BUCKET) as account:
         yield account
-    finally:
-        account.end()
 
 
 def service(action: str, asked: str) -> str:

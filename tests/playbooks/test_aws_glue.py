@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_support import Account, good, operator_policy, said
+from aws_support import Account, good, said
 from conftest import TOP, Result
 from lab_support import Lab
 from run_support import pictures
@@ -77,11 +77,10 @@ def glued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glued]:
     lab = Lab(LAB)
     lab.down()
     lab.up()
-    account = AccountOfTheLab(tmp_path_factory.mktemp("aws"), "glue", BUCKET, users={"operator": operator_policy(BUCKET)})
     try:
-        yield Glued(lab, account)
+        with AccountOfTheLab(tmp_path_factory.mktemp("aws"), "glue", BUCKET) as account:
+            yield Glued(lab, account)
     finally:
-        account.end()
         lab.down()
 
 

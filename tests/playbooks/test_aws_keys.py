@@ -22,11 +22,8 @@ STEPS = ["CreateAccessKey", "DeleteAccessKey"]
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account."""
-    account = Account(tmp_path_factory.mktemp("aws"), "keys", BUCKET)
-    try:
+    with Account(tmp_path_factory.mktemp("aws"), "keys", BUCKET) as account:
         yield account
-    finally:
-        account.end()
 
 
 def at_hand(account: Account) -> dict[str, str]:

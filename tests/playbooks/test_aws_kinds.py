@@ -23,11 +23,8 @@ SPOT_IS_OUT = (
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account."""
-    account = Account(tmp_path_factory.mktemp("aws"), "kinds", BUCKET)
-    try:
+    with Account(tmp_path_factory.mktemp("aws"), "kinds", BUCKET) as account:
         yield account
-    finally:
-        account.end()
 
 
 @pytest.fixture(scope="module")
