@@ -162,6 +162,11 @@ class TestRefusals:
     def test_more_components_than_possible(self, place: Place) -> None:
         place.add(pictures(6))
         assert "at most 6" in self.refused(place, "More components", components=7).why
+        assert not place.chunks(), "features were computed for nothing"
+
+    def test_more_components_than_good_images(self, place: Place) -> None:
+        place.add({**pictures(6), "a/x.jpg": b"no picture"})
+        assert "at most 6" in self.refused(place, "More components", components=7).why
 
     def test_a_damaged_feature_object_is_named(self, place: Place) -> None:
         place.add(pictures(6))

@@ -85,7 +85,7 @@ def _done(data: bytes, *, what: str, max_pixels: int, **more: Any) -> Any:
     if what == "thumbnail":
         return images.thumbnail(data, more["size"], max_pixels)
     height, width = more["input_size"]
-    return images.decode(data, (height, width), max_pixels, more["resize"]).data.cast("B")
+    return images.decode(data, (height, width), max_pixels, more["resize"], more["reduced_jpegs"]).data.cast("B")
 
 
 def _limit(seconds: int, address_space: int) -> None:

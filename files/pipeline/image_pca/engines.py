@@ -172,8 +172,11 @@ def installed_version(name: str) -> str:
     return ""
 
 
-def fingerprint(model_dir: PathLike, engine: Engine) -> str:
-    """16 hex digits that change with all that can change a feature: network, weights, pixels, engine."""
+def fingerprint(model_dir: PathLike, engine: Engine, decoding: str = "") -> str:
+    """16 hex digits that change with all that can change a feature: network, weights, pixels, engine.
+
+    decoding: the name of a way to decode that gives other pixels than the usual one.
+    """
     description = describe(model_dir)
     parts = [
         description["name"],
@@ -185,6 +188,7 @@ def fingerprint(model_dir: PathLike, engine: Engine) -> str:
         engine.name,
         engine.version,
         engine.precision,
+        *([decoding] if decoding else []),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_FINGERPRINT_DIGITS]
 

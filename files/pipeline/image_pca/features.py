@@ -48,6 +48,7 @@ class FeatureModel:
     features: int
     load: Callable[[int], Extractor]
     resize: str = "bilinear"
+    reduced_jpegs: bool = False
     weights_bytes: int = 0
     description: dict[str, Any] = field(default_factory=dict)
 
@@ -148,7 +149,8 @@ def _decode(image: ImageRef, fetched: Future[bytes] | None, work: Work) -> Decod
         if fetched is None:
             reason = f"The object has {image.size:,} bytes, more than the {work.max_bytes:,} allowed."
             raise Rejected("read", reason, limit=f"max_bytes={work.max_bytes}")
-        pixels = decode(fetched.result(), work.model.input_size, work.max_pixels, work.model.resize)
+        model = work.model
+        pixels = decode(fetched.result(), model.input_size, work.max_pixels, model.resize, model.reduced_jpegs)
         return image, pixels, None
     except Rejected as refused:
         return image, None, refused

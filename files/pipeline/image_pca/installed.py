@@ -14,6 +14,8 @@ from .features import FeatureModel
 from .memory import weights_bytes
 from .settings import PRESET_MODELS, Settings
 
+# Of the decoding of large JPEGs at a reduced scale; another way has another number.
+REDUCED_JPEGS = "reduced-jpegs-1"
 PACKED_MODEL = "ORCHARD_PACKED_MODEL"
 DISTRIBUTIONS = ("numpy", "pillow", "pyarrow", "boto3", "openvino", "tensorflow-cpu")
 
@@ -35,17 +37,19 @@ def prepared_model(settings: Settings) -> FeatureModel:
     engine = models.resolve_engine(settings.inference_engine, folder)
     height, width = description["input_size"]
     return FeatureModel(
-        fingerprint=models.fingerprint(folder, engine),
+        fingerprint=models.fingerprint(folder, engine, REDUCED_JPEGS if settings.reduced_jpegs else ""),
         input_size=(height, width),
         features=description["features"],
         load=functools.partial(_load, folder, engine),
         resize=description["resize"],
+        reduced_jpegs=settings.reduced_jpegs,
         weights_bytes=weights_bytes(settings.model_dir),
         description={
             "name": description["name"],
             "weights": description["weights"],
             "pooling": description["pooling"],
             "preprocessing_version": description["preprocessing_version"],
+            "reduced_jpegs": settings.reduced_jpegs,
             "input_size": [height, width],
             "features": description["features"],
             "engine": {"name": engine.name, "version": engine.version, "precision": engine.precision},

@@ -39,9 +39,12 @@ _IDLE: queue.LifoQueue[_Decoder] = queue.LifoQueue()
 _TURNS = threading.BoundedSemaphore(DECODERS)
 
 
-def decode(data: bytes, input_size: tuple[int, int], max_pixels: int, resize: str = "bilinear") -> npt.NDArray[np.uint8]:
+def decode(
+    data: bytes, input_size: tuple[int, int], max_pixels: int, resize: str = "bilinear", reduced_jpegs: bool = False
+) -> npt.NDArray[np.uint8]:
     """images.decode, elsewhere."""
-    pixels = _ask(data, what="decode", input_size=input_size, max_pixels=max_pixels, resize=resize)
+    wanted = {"input_size": input_size, "max_pixels": max_pixels, "resize": resize, "reduced_jpegs": reduced_jpegs}
+    pixels = _ask(data, what="decode", **wanted)
     return np.frombuffer(pixels, np.uint8).reshape(*input_size, 3)
 
 

@@ -25,7 +25,7 @@ from .guard import guarded
 from .installed import prepared_model, versions
 from .listing import ImageRef, Listing, list_images
 from .outputs import RejectedImage
-from .pca import PcaModel
+from .pca import PcaModel, check_count
 from .plan import Chunk, chunk_size, count
 from .progress import Progress
 from .settings import Location, Settings
@@ -65,6 +65,9 @@ class Job:
             stored = plans.find()
             listing = stored.listing if stored else list_images(self.source, self.settings.source)
             self.progress.update(len(listing.images), len(listing.images), force=True)
+            # Rejections can only make it worse, and the features may take hours.
+            if self.saved is None and len(listing.images) >= FEWEST_ROWS:
+                check_count(len(listing.images), self.model.features, self.settings.components)
         with contextlib.closing(self._new_executor()) as executor:
             with self.progress.stage("features"):
                 self.features(listing, executor, plans, stored)

@@ -46,7 +46,7 @@ class PcaModel:
 def fit_moments(moments: Moments, components: Components, standardize: bool = False) -> PcaModel:
     """PCA of at least as many rows as columns, from their moments; raises JobError."""
     rows, columns = moments.rows, len(moments.mean)
-    _check_count(rows, columns, components)
+    check_count(rows, columns, components)
     with threadpool_limits(BLAS_THREADS):
         scale = _scale(np.diagonal(moments.scatter) / rows, moments.mean, rows, standardize)
         covariance = moments.scatter / np.outer(scale, scale) / (rows - 1)
@@ -60,7 +60,7 @@ def fit_moments(moments: Moments, components: Components, standardize: bool = Fa
 def fit_rows(features: npt.NDArray[Any], components: Components, standardize: bool = False) -> PcaModel:
     """PCA of fewer rows than columns, from the n x n products of rows [n, d]; raises JobError."""
     rows, columns = features.shape
-    _check_count(rows, columns, components)
+    check_count(rows, columns, components)
     with threadpool_limits(BLAS_THREADS):
         (mean, rest, scale), gram = _gram(features, standardize)
         variances, left = _eigen(gram, components)
@@ -190,7 +190,8 @@ def _how_many(variances: Matrix, most: int, components: Components) -> int:
     return int(components)
 
 
-def _check_count(rows: int, columns: int, components: Components) -> None:
+def check_count(rows: int, columns: int, components: Components) -> None:
+    """Raises JobError when a table of that size has no PCA, or fewer components than are asked for."""
     if rows < FEWEST_ROWS:
         raise JobError(
             "There are too few images for a PCA",
