@@ -1,4 +1,4 @@
-"""run.yml on a lab: progress, summary, a job that outlives its watcher, and one message for each kind of bad input."""
+"""run.yml on a lab of hosts with 4 GB: progress, summary, a job that outlives its watcher, one message for each bad input."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from conftest import Result, run
 from run_support import CONTROL_C, GIVEN, LAB, message, on_master, picture, pictures, play, watched
 
 PICTURES = 24
+MEMORY_MB = 4096
+KILLED_BY_KERNEL = 137
 STATE = "/var/lib/orchard"
 # A finished run is never written twice, in a lab that is used again neither.
 NAME = secrets.token_hex(3)
@@ -31,7 +33,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         places[prefix] = tmp_path_factory.mktemp("pictures")
         pictures(places[prefix], number)
     (places["images/one/"] / "broken.png").write_bytes(picture(1)[:50])
-    steps = [play("playbooks/lab.yml", lab_name=LAB), play("site.yml")]
+    steps = [play("playbooks/lab.yml", lab_name=LAB, lab_memory_mb=MEMORY_MB), play("site.yml")]
     for prefix, folder in places.items():
         steps.append(play("playbooks/upload.yml", image_source=str(folder), images_prefix=prefix))
     for step in steps:
@@ -264,6 +266,14 @@ def test_another_model_than_the_provisioned_one_is_refused() -> None:
 def test_an_unprovisioned_host_is_told_in_one_sentence() -> None:
     told = refused(orchard_root="/opt/nothing-here", preflight_skip=["disk"])
     assert "run `ansible-playbook site.yml` first" in told
+
+
+def test_the_host_sees_its_4_gigabytes_and_gets_no_more(first: Result) -> None:
+    """All other tests here ran in them."""
+    assert f"\nMemTotal: {MEMORY_MB * 1024} kB" in on_master("cat /proc/meminfo").output
+    take = "python3 -c \"b'x' * ({} << 20)\"; echo ended with $?"
+    assert "ended with 0" in on_master(take.format(MEMORY_MB // 2)).output
+    assert f"ended with {KILLED_BY_KERNEL}" in on_master(take.format(MEMORY_MB + 512)).output
 
 
 def test_nothing_half_written_is_visible(first: Result) -> None:
