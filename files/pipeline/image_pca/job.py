@@ -72,18 +72,22 @@ class Job:
             with self.progress.stage("features"):
                 self.features(listing, executor, plans, stored)
             with self.progress.stage("pca"):
-                parts = matrix.parts_of(listing.images, self.index)
-                near = matrix.nearest(self.facts["accounting"]["rows"], self.model.features, executor)
-                try:
-                    fitted = self.fit(parts, near)
-                except JobError:  # with other images it may go well
-                    plans.forget()
-                    raise
-                places, scores, errors = self.scores(parts, fitted, near)
+                fitted, places, scores, errors = self._pca(listing, executor, plans)
             self.facts["versions"] = {**versions(), **executor.versions()}
         with self.progress.stage("writing"):
             self.write(listing, [listing.images[place] for place in places], scores, errors, fitted)
         return summary_of(self.settings, self.progress.seconds, fitted, self.facts, self.sink.url(self.result.prefix))
+
+    def _pca(self, listing: Listing, executor: Any, plans: resuming.Plans) -> Any:
+        """The PCA, and what `scores` gives."""
+        parts = matrix.parts_of(listing.images, self.index)
+        near = matrix.nearest(self.facts["accounting"]["rows"], self.model.features, executor)
+        try:
+            fitted = self.fit(parts, near)
+        except JobError:  # with other images it may go well
+            plans.forget()
+            raise
+        return (fitted, *self.scores(parts, fitted, near))
 
     def _saved_model(self) -> PcaModel | None:
         onto = self.settings.project_onto
@@ -214,6 +218,8 @@ class Job:
     def write(self, listing: Listing, good: list[ImageRef], scores: Any, errors: Any, fitted: PcaModel) -> None:
         """Write the results and the report, and last of all what makes the run visible."""
         steps: Iterator[int] = iter(range(1, WRITING_STEPS + 1))
+        objects = table.objects_of(listing.images, self.index)
+        self.index = {}  # a third of what the driver holds of a run with many images, and nothing asks it any more
 
         def step() -> None:
             self.progress.update(next(steps), WRITING_STEPS, force=True)
@@ -241,7 +247,7 @@ class Job:
             self.model,
             seconds=self.progress.seconds,
             listing=listing,
-            objects=table.objects_of(listing.images, self.index),
+            objects=objects,
             fitted=fitted,
             facts=self.facts,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from itertools import islice
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ CSV = "text/csv; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 BINARY = "application/octet-stream"
 ROWS_A_PART = 250_000
+LINES_AT_A_TIME = 4096
 MUST_QUOTE = frozenset(',"\r\n')
 
 
@@ -61,19 +63,31 @@ def write_results(
 
 def pca_csv(images: Sequence[ImageRef], scores: Matrix, names: Sequence[str]) -> bytes:
     """key, label and the scores; numbers in the shortest form that reads back as the same float64."""
-    lines = [",".join(["key", "label", *names])]
-    for image, values in zip(images, scores.tolist()):
-        lines.append(",".join([_field(image.key), _field(image.label), *map(repr, values)]))
-    return _text(lines)
+
+    def lines() -> Iterator[str]:
+        yield ",".join(["key", "label", *names])
+        for image, values in zip(images, _rows(scores)):
+            yield ",".join([_field(image.key), _field(image.label), *map(repr, values)])
+
+    return _text(lines())
 
 
 def notebook_csv(images: Sequence[ImageRef], scores: Matrix, url: Callable[[str], str]) -> bytes:
     """path, label and pca: all scores as one text that is a list in JSON, in Python and to Spark."""
-    lines = ["path,label,pca"]
-    for image, values in zip(images, scores.tolist()):
-        vector = "[" + ",".join(map(repr, values)) + "]"
-        lines.append(",".join(map(_field, (url(image.key), image.label, vector))))
-    return _text(lines)
+
+    def lines() -> Iterator[str]:
+        yield "path,label,pca"
+        for image, values in zip(images, _rows(scores)):
+            vector = "[" + ",".join(map(repr, values)) + "]"
+            yield ",".join(map(_field, (url(image.key), image.label, vector)))
+
+    return _text(lines())
+
+
+def _rows(scores: Matrix) -> Iterator[list[float]]:
+    """As Python's numbers, which take four times the memory: some rows at a time."""
+    for start in range(0, len(scores), LINES_AT_A_TIME):
+        yield from scores[start : start + LINES_AT_A_TIME].tolist()
 
 
 def variance_csv(model: PcaModel) -> bytes:
@@ -118,4 +132,10 @@ def _field(text: str | None) -> str:
 
 
 def _text(lines: Iterable[str]) -> bytes:
-    return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+    """Some lines at a time: all of them as text would take several times the memory of the file."""
+    output, rest = io.BytesIO(), iter(lines)
+    while True:
+        some = list(islice(rest, LINES_AT_A_TIME))
+        if not some:
+            return output.getvalue()
+        output.write(("\n".join(some) + "\n").encode("utf-8", "replace"))
