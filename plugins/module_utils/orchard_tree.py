@@ -10,12 +10,15 @@ import shutil
 import stat
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, Iterator, List
 
 MARKER = ".complete"
 LISTING = ".files"
 CHUNK = 1024 * 1024
+MOST_THREADS = 8
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 READABLE = 0o644
 SHOWN = 5
@@ -74,10 +77,15 @@ def _digest(path: str) -> str:
 
 def listing(folder: Path) -> dict[str, list[Any]]:
     """Return relative name → [looks, digest] of everything below `folder`; folders have no digest."""
-    looks = _all_looks(folder)
-    return {
-        name: [seen, "" if name.endswith("/") else _digest(f"{folder}/{name}")] for name, seen in looks.items() if name != LISTING
-    }
+    looks = {name: seen for name, seen in _all_looks(folder).items() if name != LISTING}
+    files = [name for name in looks if not name.endswith("/")]
+    threads = min(MOST_THREADS, len(os.sched_getaffinity(0)))
+    # Neighbours are read by several threads; a task a file would cost more than most files do.
+    parts = [files[number::threads] for number in range(threads)]
+    with ThreadPoolExecutor(threads) as pool:
+        read = list(pool.map(lambda part: [(name, _digest(f"{folder}/{name}")) for name in part], parts))
+    digests = dict(chain.from_iterable(read))
+    return {name: [seen, digests.get(name, "")] for name, seen in looks.items()}
 
 
 def secure(folder: Path) -> None:
