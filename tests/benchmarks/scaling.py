@@ -6,8 +6,8 @@
 Runs in the environment of the pipeline's tests, which bin/test prepares. Each worker or slot gets the same number of images in
 four chunks, after a small run that starts everything: with n of them n times the images should take the same time. The engine
 that sleeps leaves the processors to what is measured then: listing, planning, tasks, requests and commits. The one at work shows
-what the slots of one host take from each other: by the wall, and by the processors, which alone mean something on a shared
-machine.
+what the slots of one host take from each other, each with a processor of its own (a slot has as many as it can get: its pictures
+are decoded beside the engine): by the wall, and by the processors, which alone mean something on a shared machine.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ def measure(kind: str, count: int, images: int, engine: str) -> tuple[float, flo
     """In a process and a Spark of its own."""
     master = f"local-cluster[{count},1,1024]" if kind == "workers" else f"local[{count}]"
     command = [sys.executable, __file__, "--one", str(count), "--images", str(images), "--engine", engine]
+    if kind == "slots":
+        command = ["taskset", "--cpu-list", f"0-{count - 1}", *command]
     path = f"{TOP / 'files/pipeline'}:{Path(__file__).parent}"
     environment = {
         **os.environ,
