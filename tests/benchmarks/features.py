@@ -6,7 +6,7 @@ same host and S3 server with the same network and weights.
 
 Boots a lab of its own and removes it at the end. Each round uploads the pictures under a prefix of its own, so that the
 job computes every feature, and then runs the script on the same objects. The notebook's way has one pass over fewer images,
---large one round more of so many pictures of 1600 x 1200 (ORCHARD_PAYLOAD's Python makes them, bin/test prepares it).
+--large as many rounds of so many pictures of 1600 x 1200 (ORCHARD_PAYLOAD's Python makes them, bin/test prepares it).
 Told are the medians, the ratios and their spread.
 """
 
@@ -104,18 +104,36 @@ def notebook(prefix: str) -> float:
     return float(told["rate"])
 
 
+def measured(what: str, folder: str, rounds: int) -> tuple[float, float]:
+    """Medians of the job's and the script's images a second over `rounds` uploads of a folder; all of it is told."""
+    rates: list[tuple[float, float]] = []
+    for number in range(rounds):
+        prefix = f"images/{Path(folder).name}-{number}/"
+        play("playbooks/upload.yml", image_source=folder, images_prefix=prefix)
+        rates.append((job(prefix), bare(prefix)))
+        print(f"{what}, round {number + 1}: job {rates[-1][0]:.1f}, bare script {rates[-1][1]:.1f} images/s", flush=True)
+    ratios = [with_spark / without for with_spark, without in rates]
+    with_spark, without = (statistics.median(of_one) for of_one in zip(*rates))
+    print(
+        f"{what}, median of {rounds} rounds: job {with_spark:.1f} images/s, bare script {without:.1f} images/s, "
+        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+        flush=True,
+    )
+    return with_spark, without
+
+
 def main() -> None:
     """Boot, measure in turn, tell, remove."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--large", type=int, default=0, help="large pictures of a round more, 0 for none (default: 0)")
+    parser.add_argument(
+        "--large", type=int, default=0, help="pictures of 1600 x 1200 of as many rounds more, 0 for none (default: 0)"
+    )
     parser.add_argument("--notebook", type=int, default=500, help="images of the notebook's pass, 0 for none (default: 500)")
     fruits = Path(os.environ.get("ORCHARD_FRUITS", TOP / "../shared/data/fruits-360"))
     parser.add_argument("--source", type=Path, default=fruits, help="folder of pictures (default: %(default)s)")
     arguments = parser.parse_args()
-    rounds: list[tuple[float, float]] = []
-    usual = 0.0
     with tempfile.TemporaryDirectory() as top:
         folder, fewer, photographs, large = (f"{top}/{name}" for name in ("many", "fewer", "photographs", "large"))
         for path in (folder, fewer, photographs, large):
@@ -129,30 +147,16 @@ def main() -> None:
             play("playbooks/lab.yml")
             play("site.yml")
             on_master("copy", f"src={TOP}/tests/benchmarks/bare_features.py dest={BARE} mode=0644")
-            for number in range(arguments.rounds):
-                prefix = f"images/round-{number}/"
-                play("playbooks/upload.yml", image_source=folder, images_prefix=prefix)
-                rounds.append((job(prefix), bare(prefix)))
-                print(f"round {number + 1}: job {rounds[-1][0]:.1f}, bare script {rounds[-1][1]:.1f} images/s", flush=True)
+            with_spark, _ = measured(f"{arguments.images} images", folder, arguments.rounds)
             if arguments.notebook:
                 play("playbooks/upload.yml", image_source=fewer, images_prefix="images/notebook/")
                 usual = notebook("images/notebook/")
+                rate = f"{arguments.notebook} images: {usual:.1f} images/s"
+                print(f"the usual notebook's way, {rate}; the job has {with_spark / usual:.1f} times that", flush=True)
             if arguments.large:
-                play("playbooks/upload.yml", image_source=large, images_prefix="images/large/")
-                rates = job("images/large/"), bare("images/large/")
-                told = f"job {rates[0]:.1f}, bare script {rates[1]:.1f} images/s, ratio {rates[0] / rates[1]:.2f}"
-                print(f"{arguments.large} pictures of 1600 x 1200: {told}", flush=True)
+                measured(f"{arguments.large} pictures of 1600 x 1200", large, arguments.rounds)
         finally:
             play("playbooks/lab_down.yml")
-    ratios = [rates[0] / rates[1] for rates in rounds]
-    with_spark, without = (statistics.median(rates) for rates in zip(*rounds))
-    print(
-        f"{arguments.images} images, median of {len(rounds)} rounds: job {with_spark:.1f} images/s, "
-        f"bare script {without:.1f} images/s, ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    )
-    if usual:
-        rate = f"{arguments.notebook} images: {usual:.1f} images/s"
-        print(f"the usual notebook's way, {rate}; the job has {with_spark / usual:.1f} times that")
 
 
 if __name__ == "__main__":
