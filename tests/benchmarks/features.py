@@ -71,10 +71,11 @@ def enlarged(source: Path, folder: Path) -> None:
     subprocess.run([os.environ["ORCHARD_PAYLOAD"] + "/bin/python", "-c", ENLARGE, str(folder), *chosen], check=True)
 
 
-def job(prefix: str) -> float:
-    """Images a second of the job's stage `features`, by its own manifest: from its first request to its last commit."""
+def job(prefix: str, **settings: object) -> float:
+    """Images a second of the job's stage `features`, by its own manifest: from the start of the tasks' processes to the last
+    commit."""
     with tempfile.TemporaryDirectory() as results:
-        play("run.yml", images_prefix=prefix, components=10)
+        play("run.yml", images_prefix=prefix, components=10, **settings)
         play("playbooks/fetch.yml", results_dir=results)
         manifest = json.loads((Path(results) / "latest" / "manifest.json").read_text())
     if manifest["computed"] != manifest["accounting"]["listed"]:
@@ -87,10 +88,12 @@ def on_master(module: str, arguments: str) -> str:
     return output_of("ansible", "master", "-b", "-m", f"ansible.builtin.{module}", "-a", arguments)
 
 
-def bare(prefix: str) -> float:
-    """Images a second of the bare script, by its own clock, from its first request to its last feature."""
+def bare(prefix: str) -> tuple[float, float]:
+    """Images a second of the bare script, by its own clock, to its last feature: from its first import, and from its first
+    request."""
     printed = on_master("command", f"sudo -u spark {CURRENT}/python_env/bin/python {BARE} {CURRENT} {prefix}")
-    return float(json.loads(printed.splitlines()[-1])["rate"])
+    told = json.loads(printed.splitlines()[-1])
+    return float(told["rate"]), float(told["warm"])
 
 
 def notebook(prefix: str) -> float:
@@ -104,22 +107,23 @@ def notebook(prefix: str) -> float:
     return float(told["rate"])
 
 
-def measured(what: str, folder: str, rounds: int) -> tuple[float, float]:
-    """Medians of the job's and the script's images a second over `rounds` uploads of a folder; all of it is told."""
-    rates: list[tuple[float, float]] = []
+def measured(what: str, folder: str, rounds: int, **settings: object) -> float:
+    """Median of the job's images a second over `rounds` uploads of a folder, all of it told beside the bare script's."""
+    rates: list[tuple[float, float, float]] = []
     for number in range(rounds):
-        prefix = f"images/{Path(folder).name}-{number}/"
+        prefix = f"images/{Path(folder).name}-{number}{len(settings)}/"
         play("playbooks/upload.yml", image_source=folder, images_prefix=prefix)
-        rates.append((job(prefix), bare(prefix)))
-        print(f"{what}, round {number + 1}: job {rates[-1][0]:.1f}, bare script {rates[-1][1]:.1f} images/s", flush=True)
-    ratios = [with_spark / without for with_spark, without in rates]
-    with_spark, without = (statistics.median(of_one) for of_one in zip(*rates))
+        rates.append((job(prefix, **settings), *bare(prefix)))
+        told = "job {:.1f}, bare script {:.1f} images/s ({:.1f} from its first request)".format(*rates[-1])
+        print(f"{what}, round {number + 1}: {told}", flush=True)
+    ratios = [with_spark / without for with_spark, without, _ in rates]
+    with_spark, without, warm = (statistics.median(of_one) for of_one in zip(*rates))
     print(
-        f"{what}, median of {rounds} rounds: job {with_spark:.1f} images/s, bare script {without:.1f} images/s, "
-        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+        f"{what}, median of {rounds} rounds: job {with_spark:.1f} images/s, bare script {without:.1f} images/s ({warm:.1f} from "
+        f"its first request), ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
         flush=True,
     )
-    return with_spark, without
+    return with_spark
 
 
 def main() -> None:
@@ -147,14 +151,16 @@ def main() -> None:
             play("playbooks/lab.yml")
             play("site.yml")
             on_master("copy", f"src={TOP}/tests/benchmarks/bare_features.py dest={BARE} mode=0644")
-            with_spark, _ = measured(f"{arguments.images} images", folder, arguments.rounds)
+            with_spark = measured(f"{arguments.images} images", folder, arguments.rounds)
             if arguments.notebook:
                 play("playbooks/upload.yml", image_source=fewer, images_prefix="images/notebook/")
                 usual = notebook("images/notebook/")
                 rate = f"{arguments.notebook} images: {usual:.1f} images/s"
                 print(f"the usual notebook's way, {rate}; the job has {with_spark / usual:.1f} times that", flush=True)
             if arguments.large:
-                measured(f"{arguments.large} pictures of 1600 x 1200", large, arguments.rounds)
+                what = f"{arguments.large} pictures of 1600 x 1200"
+                measured(what, large, arguments.rounds)
+                measured(f"{what}, reduced_jpegs", large, arguments.rounds, job_settings={"reduced_jpegs": True})
         finally:
             play("playbooks/lab_down.yml")
 
