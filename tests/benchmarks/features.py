@@ -123,7 +123,7 @@ def measured(what: str, folder: str, rounds: int, **settings: object) -> float:
         f"its first request), ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
         flush=True,
     )
-    return with_spark
+    return float(with_spark)
 
 
 def main() -> None:
