@@ -89,7 +89,7 @@ class S3Storage(Storage):
     def _unanswered(self, error: Exception, key: str) -> Exception:
         """A store that answers otherwise has trouble with this object alone: no reason to end the run."""
         if isinstance(error, NO_ANSWER) and self._answers(key):
-            reason = f"The store answers, but not for this object, after {ATTEMPTS} tries: {type(error).__name__}."
+            reason = f"The store answers, but not for this object, in {ATTEMPTS} tries and {ATTEMPTS} more: {type(error).__name__}."
             return Rejected("read", reason, transient=True)
         return explain(error, self.spec, key, "s3:GetObject")
 
@@ -111,7 +111,7 @@ class S3Storage(Storage):
         if code == "InvalidObjectState":
             return Rejected("read", "The object is in an archive class and must be restored first.", transient=True)
         if code in LATER:
-            return Rejected("read", f"The store could not serve it now, after {ATTEMPTS} tries: {code}.", transient=True)
+            return Rejected("read", f"The store could not serve it now, in {ATTEMPTS} tries and {ATTEMPTS} more: {code}.", transient=True)
         return explain(error, self.spec, key, "s3:GetObject")
 
     def put(self, key: str, data: bytes, content_type: str) -> None:
