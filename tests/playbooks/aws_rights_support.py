@@ -34,6 +34,17 @@ BESIDE = [
 ]
 # How a play without a right may end.
 NAMED, IN_AWSS_WORDS, GOES_ON = "named", "in AWS's words", "goes on"
+# Of settings of a bucket that Orchard leaves alone and the module reads all the same: without these it warns and goes on.
+WARNED = frozenset(
+    {
+        "s3:GetAccelerateConfiguration",
+        "s3:GetBucketAcl",
+        "s3:GetBucketObjectLockConfiguration",
+        "s3:GetBucketOwnershipControls",
+        "s3:GetBucketRequestPayment",
+        "s3:GetInventoryConfiguration",
+    }
+)
 # AWS lets everybody ask this.
 NEEDS_NO_RIGHT = "sts:GetCallerIdentity"
 # The server's own name for a right.
@@ -125,10 +136,10 @@ class Operator:
         """It has all of them."""
         self.account = account
 
-    def _policy(self, denied: str) -> None:
+    def _policy(self, *denied: str) -> None:
         policy = operator_policy(self.account.bucket)
         if denied:
-            names = [denied, *(name for name, right in SERVERS_NAMES.items() if right == denied)]
+            names = [*denied, *(name for name, right in SERVERS_NAMES.items() if right in denied)]
             policy["Statement"].append({"Effect": "Deny", "Action": names, "Resource": ["*"]})
         self.account.client("iam").put_user_policy(UserName="operator", PolicyName="all", PolicyDocument=json.dumps(policy))
 
@@ -146,19 +157,19 @@ class Operator:
             yield seen
 
     @contextmanager
-    def without(self, right: str) -> Iterator[None]:
-        """Take a right away meanwhile."""
+    def without(self, *rights: str) -> Iterator[None]:
+        """Take rights away meanwhile."""
 
         def refuse(_: random.Random, action: str, asked: str) -> str:
-            needs = asked_for(action, asked)
-            return in_awss_words(right) if Asked(right, by_server=False) in needs else ""
+            lacks = [each.right for each in asked_for(action, asked) if each.right in rights and not each.by_server]
+            return in_awss_words(lacks[0]) if lacks else ""
 
-        self._policy(right)
+        self._policy(*rights)
         try:
             with refusing(self.account, refuse):
                 yield
         finally:
-            self._policy("")
+            self._policy()
 
     def denial(self, right: str, playbook: str, **settings: Any) -> str:
         """Play without a right; return NAMED, "in AWS's words" (the inventory's own), "goes on", or what it said instead."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aws_rights_support import NAMED, Operator, entries, entry_for
+from aws_rights_support import NAMED, WARNED, Operator, entries, entry_for
 from aws_support import Account, good
 
 BUCKET = "orchard-test-rights"
@@ -54,7 +54,7 @@ def test_a_right_that_is_taken_away_is_named(operator: Operator, needs: tuple[li
     chance = random.Random(SEED)  # noqa: S311  no secret
 
     def ended(playbook: str, rights: list[str], count: int, settings: dict[str, Any]) -> dict[str, str]:
-        sample = chance.sample([right for right in rights if right != INVENTORYS], count)
+        sample = chance.sample([right for right in rights if right not in {INVENTORYS, *WARNED}], count)
         return {right: operator.denial(right, playbook, **settings) for right in sorted(sample, key=rights.index)}
 
     told = ended("aws", needs[0], SAMPLE_OF_MAKING, MAKE)
