@@ -33,7 +33,7 @@ BESIDE = [
     ("iam", "CreateUser", "Tags.", "iam:TagUser"),
 ]
 # How a play without a right may end.
-NAMED, IN_AWSS_WORDS, GOES_ON = "named", "in AWS's words", "goes on"
+NAMED, LIKELY, IN_AWSS_WORDS, GOES_ON = "named", "named as the likely one", "in AWS's words", "goes on"
 # Of settings of a bucket that Orchard leaves alone and the module reads all the same: without these it warns and goes on.
 WARNED = frozenset(
     {
@@ -180,6 +180,8 @@ class Operator:
             return GOES_ON
         if (f"lacks the right {right}." in words or f"let your key list it ({right})" in words) and "What to do:" in words:
             return NAMED
+        if f"Most often your key lacks the right {right};" in words and "What to do:" in words:
+            return LIKELY
         if "inventory" in words and f"when calling the {right.partition(':')[2]} operation" in words:
             return IN_AWSS_WORDS
         return f"NOT NAMED: {words[-1500:]}"
