@@ -172,7 +172,10 @@ class Operator:
             self._policy()
 
     def denial(self, right: str, playbook: str, **settings: Any) -> str:
-        """Play without a right; return NAMED, "in AWS's words" (the inventory's own), "goes on", or what it said instead."""
+        """Play without a right; return how it ended, or what it said instead.
+
+        LIKELY: the module keeps AWS's reason to itself. IN_AWSS_WORDS: the inventory was refused.
+        """
         with self.without(right):
             result = self.account.play(playbook, **settings)
         words = said(result)

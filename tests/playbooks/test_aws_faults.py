@@ -114,7 +114,7 @@ def test_a_clock_that_is_wrong_is_said(account: Account, tmp_path: Path) -> None
 
 def test_a_region_that_there_is_not_is_said(account: Account) -> None:
     result = account.play("aws", more={"AWS_REGION": "frankfurt"})
-    assert result.status != 0 and "aws_region is 'frankfurt', which is not a region's name" in said(result)
+    assert result.status != 0 and "AWS_REGION is 'frankfurt', which is not a region's name" in said(result)
 
 
 def test_teardown_is_throttled_and_leaves_nothing_all_the_same(account: Account) -> None:
