@@ -1,4 +1,4 @@
-"""Filter of the role preflight: whether a host has the memory that a run will plan with, by the pipeline's own formula."""
+"""Whether a host, or a type of host to be bought, has the memory that a run will plan with, by the pipeline's own formula."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[2] / "files" / "pipeline" / "image_pca"
 MB = 1 << 20
+# What the kernel leaves of a type's nominal memory.
+SHARE_OF_NOMINAL = 0.95
 
 
 def _module(name: str) -> ModuleType:
@@ -70,9 +72,34 @@ def preflight_memory(seen: Mapping[str, Any], run: Mapping[str, Any]) -> dict[st
     return {"reason": refused[0].replace("The run takes up to", takes), "todo": refused[1]}
 
 
+def _bought(kind: Mapping[str, Any]) -> dict[str, Any]:
+    """What preflight_seen would give for a fresh host of that kind."""
+    memory_mb = int(kind["memory_gb"] * 1024 * SHARE_OF_NOMINAL)
+    seen = {"reachable": True, "memory_mb": memory_mb, "swap_mb": 0, "memory_limit": 0, "provisioned": False}
+    return {**seen, "processors": int(kind["processors"])}
+
+
+def type_memory(wanted: str, types: Mapping[str, Mapping[str, Any]], run: Mapping[str, Any]) -> dict[str, str]:
+    """Why a run cannot fit into a host of the type `wanted`, and which type would do, as {reason, todo}; {} when it fits.
+
+    types: name → processors, memory_gb, and hour (its price) where it may be advised. run: as preflight_memory has it.
+    Nothing is said of a type that is not among them.
+    """
+    fault = preflight_memory(_bought(types[wanted]), run) if wanted in types else {}
+    if not fault:
+        return {}
+    priced = sorted((kind["hour"], name) for name, kind in types.items() if "hour" in kind)
+    fits = next((name for _, name in priced if not preflight_memory(_bought(types[name]), run)), "")
+    advice = "No type of the table has the memory."
+    if fits:
+        has = f"{types[fits]['memory_gb']} GB, {types[fits]['hour']} USD an hour"
+        advice = f"Take {fits} ({has}), the cheapest of the table that does."
+    return {"reason": fault["reason"], "todo": f"{advice} {fault['todo'].replace('What would do:', 'What else would do:')}"}
+
+
 class FilterModule:
-    """Makes the function above known to Ansible."""
+    """Makes the functions above known to Ansible."""
 
     def filters(self) -> dict[str, Any]:
         """Name → function."""
-        return {"preflight_memory": preflight_memory}
+        return {"preflight_memory": preflight_memory, "type_memory": type_memory}

@@ -20,6 +20,7 @@ description:
 options:
   cluster: {description: Name of the cluster., type: str, required: true}
   bucket: {description: The bucket; empty for none., type: str, default: ""}
+  types: {description: Types of hosts whose processors and memory are to be told as well., type: list, elements: str, default: []}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
 """
 
@@ -135,7 +136,20 @@ class Account:
             tags = {}
         return "ours" if TAG in tags else "mine"
 
-    def everything(self, bucket: str) -> dict[str, Any]:
+    def types(self, wanted: list[str]) -> dict[str, dict[str, float]]:
+        """Return type → processors and memory."""
+        if not wanted:
+            return {}
+        found = self.ec2.describe_instance_types(InstanceTypes=wanted)["InstanceTypes"]
+        return {
+            each["InstanceType"]: {
+                "processors": each["VCpuInfo"]["DefaultVCpus"],
+                "memory_gb": each["MemoryInfo"]["SizeInMiB"] / 1024,
+            }
+            for each in found
+        }
+
+    def everything(self, bucket: str, types: list[str]) -> dict[str, Any]:
         """Return all of it."""
         return {
             "account": self.sts.get_caller_identity()["Account"],
@@ -149,17 +163,23 @@ class Account:
             "user": self.named(self.iam.get_user, UserName=self.name),
             "access_keys": self.access_keys(),
             "bucket": {"name": bucket, "whose": self.whose(bucket) if bucket else "none"},
+            "types": self.types(types),
         }
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleAWSModule(
-        argument_spec={"cluster": {"type": "str", "required": True}, "bucket": {"type": "str", "default": ""}},
+        argument_spec={
+            "cluster": {"type": "str", "required": True},
+            "bucket": {"type": "str", "default": ""},
+            "types": {"type": "list", "elements": "str", "default": []},
+        },
         supports_check_mode=True,
     )
+    wanted = module.params
     try:
-        found = Account(module, module.params["cluster"]).everything(module.params["bucket"])
+        found = Account(module, wanted["cluster"]).everything(wanted["bucket"], wanted["types"])
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         module.fail_json_aws(error, msg="The account could not be read")
     module.exit_json(changed=False, found=found)

@@ -44,12 +44,12 @@ class FaultyAws(FaultyProxy):
         return (f"{method} {action}" if action.startswith("/") else action), more
 
     def named(self, handler: BaseHTTPRequestHandler, body: bytes) -> str:
-        """Return the action, its parameters and when it was signed; of S3 the path."""
+        """Return the action, its parameters and when it was signed; of S3 the path, and whether versions of objects are meant."""
         path = handler.path
         asked = urllib.parse.parse_qs(body.decode(errors="replace")) if path == "/" else {}
         asked["Signed"] = [handler.headers.get("X-Amz-Date", "")]
         more = "&".join(f"{name}={','.join(values)}" for name, values in sorted(asked.items()) if name not in RANDOM)
-        return f"{asked['Action'][0]} {more}" if "Action" in asked else path
+        return f"{asked['Action'][0] if 'Action' in asked else path} {more}{'&VersionId' if b'<VersionId>' in body else ''}"
 
     def refusal(self, fault: str, name: str) -> tuple[int, str] | None:
         """Return what a service of AWS would say."""

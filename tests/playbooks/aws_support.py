@@ -44,6 +44,7 @@ DEBIAN = {
     "sriov": "simple",
 }
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 SETUP_CALLS_A_USER, SETUP_CALLS_A_BUCKET = 3, 2
 
 
@@ -75,6 +76,14 @@ class Answering:
         """End it."""
         self.server.shutdown()
         self.server.server_close()
+
+
+def python_with_time(folder: Path, time: str) -> str:
+    """Make a Python whose clock is not the machine's; `time` as libfaketime writes it: -2h, or +0s x60."""
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nLD_PRELOAD={FAKETIME} FAKETIME="{time}" exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return str(python)
 
 
 def free_port() -> int:

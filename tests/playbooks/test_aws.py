@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_support import HOME, Account, good, operator_policy, said
@@ -16,10 +17,11 @@ TAKEN = "orchard-test-taken"
 # In the order in which aws.yml needs them; tests/faults/aws_rights.py goes through all.
 DENIED = {
     "ec2:AuthorizeSecurityGroupIngress": "ec2:AuthorizeSecurityGroupIngress",
-    "s3:GetBucket*": "s3:GetBucketPolicy",  # the bucket is made, and has no tag yet
+    "s3:GetBucketPolicy": "s3:GetBucketPolicy",  # the bucket is made, and has no tag yet
     "ec2:RunInstances": "ec2:RunInstances",
 }
 MOST_CALLS = 100
+LARGE_RUN: dict[str, Any] = {"model": "ResNet50", "pooling": "none", "components": 7, "expected_images": 20_000}
 NAMES = ["orchard-fruit-master", "orchard-fruit-worker-1", "orchard-fruit-worker-2"]
 
 
@@ -51,6 +53,28 @@ def test_all_that_is_wrong_is_said_at_once_and_nothing_is_made(account: Account)
         assert part in words, part
     assert not account.calls().keys() - {"DescribeInstances"}
     assert "neither apt" in said(account.play("aws", image="amzn2-ami-hvm-*"))
+
+
+def test_a_run_that_the_masters_memory_cannot_hold_is_refused_with_the_type_that_can(account: Account) -> None:
+    result = account.play("aws", master_type="m6i.large", **LARGE_RUN)
+    assert result.status != 0
+    words = said(result)
+    assert "memory_plan (settings): master_type is m6i.large. A run of 20,000 images takes up to" in words
+    assert "What to do: Take r5.large (16 GB" in words
+    assert not account.calls().keys() - {"DescribeInstances"}
+
+
+@pytest.mark.parametrize(
+    ("unlisted", "part"),
+    [
+        ("m5a.large", "on which the run that is planned cannot work; nothing was made. Why: A run of 20,000 images"),
+        ("m5a.enormous", "The region has no such type of host"),
+    ],
+)
+def test_of_a_type_that_the_table_has_not_aws_is_asked(account: Account, unlisted: str, part: str) -> None:
+    result = account.play("aws", master_type=unlisted, **LARGE_RUN)
+    assert result.status != 0 and part in said(result)
+    assert not any(account.everything().values()), account.everything()
 
 
 def test_a_bucket_of_somebody_else_is_told_as_such(account: Account) -> None:
@@ -147,6 +171,14 @@ def test_a_second_run_changes_nothing_and_asks_little(account: Account, capsys: 
     with capsys.disabled():
         print(f"\naws.yml with nothing to do, 1 + 2 hosts: {calls.total()} calls, {seconds:.0f} s")
     assert calls.total() <= MOST_CALLS, calls
+
+
+def test_a_worker_that_cannot_be_drained_is_not_ended(account: Account) -> None:
+    result = account.play("aws", workers=1)
+    words = said(result)
+    assert result.status != 0 and f"{NAMES[2]} is one worker too many and cannot be drained: it does not answer by ssh" in words
+    assert "-e drain=false" in words and "playbooks/authorise.yml" in words
+    assert sorted(account.hosts()) == NAMES
 
 
 def test_a_worker_less(account: Account) -> None:

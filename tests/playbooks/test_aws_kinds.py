@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 from aws_proxy import refusing
-from aws_support import REGION, Account, good, said
+from aws_support import REGION, Account, good, python_with_time, said
 
 BUCKET = "orchard-test-mine"
-MASTER, WORKER = "orchard-kinds-master", "orchard-kinds-worker-1"
+ZONE = f"{REGION}a"
+MASTER, WORKER, WORKER_2 = "orchard-kinds-master", "orchard-kinds-worker-1", "orchard-kinds-worker-2"
 SPOT_IS_OUT = (
     "400 SpotMaxPriceTooLow Your Spot request price of 0.07 is lower than the minimum required Spot request fulfillment price"
 )
+# AWS counts it as a fault of its own, and the module asks again, for minutes.
+NO_ROOM = "500 InsufficientInstanceCapacity We currently do not have sufficient m6i.xlarge capacity in the Availability Zone."
+TIMES_FASTER = 60
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def subnet(account: Account) -> str:
     """A network of one's own."""
     ec2 = account.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
-    return str(ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"])
+    return str(ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24", AvailabilityZone=ZONE)["Subnet"]["SubnetId"])
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,12 @@ def key(account: Account) -> Path:
     key.parent.mkdir(parents=True, mode=0o700)
     subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-C", "me@home", "-f", key], check=True)
     return key
+
+
+@pytest.fixture
+def fast_python(tmp_path: Path) -> str:
+    """A Python whose seconds are short, so that a module's patience is over soon."""
+    return python_with_time(tmp_path, f"+0s x{TIMES_FASTER}")
 
 
 def templates(account: Account) -> dict[str, dict[str, Any]]:
@@ -162,34 +172,52 @@ def test_ssh_finds_the_hosts_by_its_file(account: Account) -> None:
             assert settings["identityfile"] == str(path.with_name("id_ed25519"))
 
 
-def test_a_stopped_host_changes_its_type_keeps_its_disk_and_spot_that_is_out_is_bought_on_demand(
-    account: Account, subnet: str
-) -> None:
+def test_a_stopped_host_changes_its_type_and_keeps_its_disk(account: Account, subnet: str) -> None:
     before = account.hosts()[MASTER]
     good(account.play("stop"))
     assert {name: host["State"]["Name"] for name, host in account.hosts().items()} == {MASTER: "stopped"}
+    good(account.play("aws", subnet_id=subnet, master_type="m6i.2xlarge"))
+    after = account.hosts()[MASTER]
+    assert (after["InstanceId"], disks(after)) == (before["InstanceId"], disks(before))
+    assert (after["InstanceType"], after["State"]["Name"]) == ("m6i.2xlarge", "running")
 
-    def refuse(_: random.Random, action: str, asked: str) -> str:
-        return SPOT_IS_OUT if action == "RunInstances" and "-spot-" in asked else ""
 
+def test_a_zone_without_room_is_told_and_spot_that_is_out_is_bought_on_demand(
+    account: Account, subnet: str, fast_python: str
+) -> None:
     wish: dict[str, Any] = {
         "subnet_id": subnet,
-        "workers": 1,
+        "workers": 2,
         "worker_market": "spot",
         "worker_max_price": "0.07",
         "master_type": "m6i.2xlarge",
+        "ansible_python_interpreter": fast_python,
     }
-    with refusing(account, refuse):
-        alone = account.play("aws", **wish, worker_fallback=False)
-        assert alone.status != 0
-        assert "SpotMaxPriceTooLow" in said(alone) and "worker_fallback to true" in said(alone)
+    asked_for_spot: list[str] = []
+
+    def refuse_all(_: random.Random, action: str, __: str) -> str:
+        return NO_ROOM if action == "RunInstances" else ""
+
+    def refuse_spot(_: random.Random, action: str, asked: str) -> str:
+        if action != "RunInstances" or "-spot-" not in asked:
+            return ""
+        asked_for_spot.append(asked)
+        return SPOT_IS_OUT
+
+    lacks = f"{WORKER} was not made: in {ZONE} AWS has no m6i.xlarge"
+    for fallback, market in ((False, "on the spot market at that price"), (True, "on demand")):
+        with refusing(account, refuse_all):
+            result = account.play("aws", **wish, worker_fallback=fallback)
+        words = said(result)
+        assert result.status != 0 and f"{lacks} {market} now (InsufficientInstanceCapacity)" in words
+        assert "set worker_type to another type" in words and ("or worker_fallback to true" in words) != fallback
         assert sorted(account.hosts()) == [MASTER]
+    with refusing(account, refuse_spot):
         good(account.play("aws", **wish))
     hosts = account.hosts()
-    assert tags(hosts[WORKER])["orchard:market"] == "on-demand"
-    after = hosts[MASTER]
-    assert (after["InstanceId"], disks(after)) == (before["InstanceId"], disks(before))
-    assert (after["InstanceType"], after["State"]["Name"]) == ("m6i.2xlarge", "running")
+    assert sorted(hosts) == [MASTER, WORKER, WORKER_2]
+    assert len(asked_for_spot) == 1, "the second worker was asked for on the spot market, which had just been out"
+    assert {tags(hosts[name])["orchard:market"] for name in (WORKER, WORKER_2)} == {"on-demand"}
     assert good(account.play("aws", **wish)).changed() == {"localhost": 0}
 
 

@@ -59,6 +59,27 @@ def test_what_is_advised_does(memory: ModuleType) -> None:
     assert memory.preflight_memory({**SEEN, "memory_mb": 1024 * gigabytes}, wanted) == {}
 
 
+TYPES = {
+    "small": {"processors": 2, "memory_gb": 8, "hour": 0.1},
+    "dear": {"processors": 4, "memory_gb": 64, "hour": 0.9},
+    "fits": {"processors": 2, "memory_gb": 16, "hour": 0.2},
+    "unpriced": {"processors": 2, "memory_gb": 16},
+}
+
+
+def test_the_cheapest_type_that_fits_is_advised(memory: ModuleType) -> None:
+    wanted = {**RUN, "images": 20_000}
+    fault = memory.type_memory("small", TYPES, wanted)
+    assert "8.0 GB are there" in fault["reason"] and fault["todo"].startswith("Take fits (16 GB, 0.2 USD an hour)")
+    assert memory.type_memory("fits", TYPES, wanted) == memory.type_memory("dear", TYPES, wanted) == {}
+    assert memory.type_memory("small", TYPES, {**wanted, "images": 5_000}) == {}
+    assert memory.type_memory("elsewhere", TYPES, wanted) == {}, "nobody knows that type"
+
+
+def test_a_run_for_which_no_type_does_is_told_so(memory: ModuleType) -> None:
+    assert memory.type_memory("unpriced", TYPES, {**RUN, "images": 400_000})["todo"].startswith("No type of the table")
+
+
 @pytest.mark.parametrize("wrong", [{"model": "resnet"}, {"components": "lots"}, {"settings": {"max_pixels": "many"}}])
 def test_what_other_rules_refuse_is_theirs(memory: ModuleType, wrong: dict[str, Any]) -> None:
     assert memory.preflight_memory({**SEEN, "memory_mb": 100}, {**RUN, **wrong}) == {}
