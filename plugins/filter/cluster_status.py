@@ -49,7 +49,10 @@ def _facts(answer: Answer) -> dict[str, str]:
 
 
 def status_differences(answers: Mapping[str, Answer | None]) -> list[str]:
-    """Return one phrase for each thing in which hosts differ: which host has what, the most frequent first."""
+    """Return one phrase for each thing in which hosts differ: which host has what, the most frequent first.
+
+    Then one for each daemon of the cluster that does not run from what its host would start now.
+    """
     facts = {host: _facts(answer) for host, answer in answers.items() if answer and answer["generation"]}
     found = []
     for name in sorted({name for each in facts.values() for name in each}):
@@ -60,7 +63,14 @@ def status_differences(answers: Mapping[str, Answer | None]) -> list[str]:
                 for value, _ in values.most_common()
             )
             found.append(f"{name}: {'; '.join(told)}")
-    return found
+    late = (
+        f"{unit.removesuffix('.service')} on {host} still runs from the generation {name}: site.yml restarts it"
+        for host, answer in answers.items()
+        if answer
+        for unit, name in answer["serving"].items()
+        if name != answer["generation"]
+    )
+    return [*found, *late]
 
 
 def _run(run: Mapping[str, Any]) -> str:
@@ -72,7 +82,8 @@ def _run(run: Mapping[str, Any]) -> str:
         return f"  {run['run_id']}  not running; {event.get('what') or 'it ended without a word'}"
     rate = f", {event['rate']:.1f} images/s" if event.get("rate") else ""
     total = f" of {event['total']}" if event.get("total") else ""
-    return f"  {run['run_id']}  runs: {event.get('stage', 'starting')} {event.get('done', 0)}{total}{rate}"
+    left = f", {event['eta_s']:.0f} s left" if event.get("eta_s") else ""
+    return f"  {run['run_id']}  runs: {event.get('stage', 'starting')} {event.get('done', 0)}{total}{rate}{left}"
 
 
 def status_answer(registered: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -7,6 +7,8 @@ import os
 import shlex
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ import yaml
 from conftest import TOP, Result, run
 from run_support import pictures
 
-# With a name given, that lab is used and left as it is: quick while one writes tests.
+# With a name given, that lab is used and left as it is: quick while one writes tests. One lab at a time has its name in LAB.
 GIVEN = os.environ.get("ORCHARD_TEST_CLUSTER_LAB", "")
 LAB = GIVEN or "cluster"
 LAB_DIR = Path("/var/lib/orchard-lab")
 STATE = "/var/lib/orchard"
+# The store keeps objects as files.
+BUCKET = "/var/lib/versitygw/data/orchard"
 SECONDS = 240
 # Keeps an application alive on the cluster: its driver and its executors listen as those of a run do.
 APPLICATION = """
@@ -41,6 +45,36 @@ def done(playbook: str, *options: str, **values: object) -> Result:
     result = play(playbook, *options, **values)
     assert result.status == 0, result.output[-6000:]
     return result
+
+
+@contextmanager
+def standing(name: str, workers: int, **site: object) -> Iterator[Result]:
+    """A lab that is provisioned, and the run of site.yml that did it; the one that is given stays as it is, and afterwards."""
+    global LAB  # noqa: PLW0603  all that is here is about that lab
+    LAB = GIVEN or name
+    if not GIVEN:
+        run("ansible-playbook", "playbooks/lab_down.yml", lab=LAB)
+        done("playbooks/lab.yml", lab_workers=workers)
+    try:
+        yield done("site.yml", **site)
+    finally:
+        if not GIVEN:
+            run("ansible-playbook", "playbooks/lab_down.yml", lab=LAB)
+
+
+@contextmanager
+def application() -> Iterator[None]:
+    """An application holds the cluster for a while."""
+    on("master", f"cat >/tmp/held.py <<'END'\n{APPLICATION}\nEND")
+    on(
+        "master",
+        "systemd-run --quiet --collect --unit=held --uid=spark --property=EnvironmentFile=/opt/orchard/current/conf/orchard.env"
+        f" --property=WorkingDirectory={STATE}/local /opt/orchard/current/spark/bin/spark-submit /tmp/held.py",
+    )
+    try:
+        yield
+    finally:
+        on("master", "systemctl stop held")
 
 
 def members() -> dict[str, Any]:
@@ -110,17 +144,17 @@ def upload(folder: Path, prefix: str, number: int) -> None:
     done("playbooks/upload.yml", image_source=str(folder), images_prefix=prefix)
 
 
-def copy_of(prefix: str, name: str) -> str:
-    """Put the same objects under another prefix, in the store's own folder; returns that prefix."""
-    bucket = "/var/lib/versitygw/data/orchard"
-    on("store", f"cp -a {bucket}/{prefix.rstrip('/')} {bucket}/images/{name}")
+def copies_of(prefix: str, name: str, times: int = 1) -> str:
+    """Put the same objects under another prefix, in the store's own folder; returns that prefix. Several copies have folders."""
+    source, target = f"{BUCKET}/{prefix.rstrip('/')}", f"{BUCKET}/images/{name}"
+    several = f"mkdir {target} && for i in $(seq {times}); do cp -a {source} {target}/$i; done"
+    on("store", several if times > 1 else f"cp -a {source} {target}")
     return f"images/{name}/"
 
 
-def matrix(folder: Path, run_id: str, prefix: str) -> str:
+def matrix(run_id: str, prefix: str) -> str:
     """The matrix of a run, whichever prefix its pictures have."""
-    done("playbooks/fetch.yml", run_id=run_id, results_dir=str(folder))
-    return (folder / run_id / "pca.csv").read_text().replace(prefix, "")
+    return on("store", f"cat {BUCKET}/runs/{run_id}/pca.csv").replace(prefix, "")
 
 
 def wait_for(host: str, condition: str) -> None:
@@ -128,9 +162,9 @@ def wait_for(host: str, condition: str) -> None:
     on(host, f"for i in $(seq {4 * SECONDS}); do {condition} && exit; sleep 0.25; done; exit 1")
 
 
-def masters(folder: Path, run_id: str) -> str:
+def masters(run_id: str) -> str:
     """Which Spark master a run was on, by its manifest."""
-    return str(json.loads((folder / run_id / "manifest.json").read_text())["versions"]["spark_master"])
+    return str(json.loads(on("store", f"cat {BUCKET}/runs/{run_id}/manifest.json"))["versions"]["spark_master"])
 
 
 def started(playbook: str, **values: object) -> subprocess.Popen[str]:

@@ -72,6 +72,7 @@ def answer(**other: Any) -> dict[str, Any]:
         "memory_mb": {"total": 4096, "available": 2048},
         "free_mb": {"/opt/orchard": 10240},
         "units": {},
+        "serving": {},
         "runs": [],
         "cluster": {},
         "worker_address": "",
@@ -96,7 +97,7 @@ def test_status_names_what_differs_and_which_worker_is_lost() -> None:
     running = {
         "run_id": "a",
         "active": True,
-        "event": {"event": "stage", "stage": "features", "done": 3, "total": 9, "rate": 1.5},
+        "event": {"event": "stage", "stage": "features", "done": 3, "total": 9, "rate": 1.5, "eta_s": 4.0},
     }
     dead = {"run_id": "b", "active": False, "event": {"event": "stage", "stage": "features"}}
     units = {"orchard-spark-worker.service": "active"}
@@ -113,9 +114,16 @@ def test_status_names_what_differs_and_which_worker_is_lost() -> None:
     assert "executors have 1 of 2 cores" in story
     assert story.count("THE MASTER DOES NOT COUNT IT") == 1
     assert "worker-3  does not answer, or is not provisioned" in story
-    assert "a  runs: features 3 of 9, 1.5 images/s" in story
+    assert "a  runs: features 3 of 9, 1.5 images/s, 4 s left" in story
     assert "b  not running; it ended without a word" in story
     assert "Orchard a  1 cores, 5 s, RUNNING" in story
+
+
+def test_status_names_a_daemon_that_runs_from_another_generation() -> None:
+    unit = "orchard-spark-worker.service"
+    fresh, late = ({"units": {unit: "active"}, "serving": {unit: name}} for name in ("0123456789ab", "ba9876543210"))
+    said = status.status_differences({"worker-1": answer(**fresh), "worker-2": answer(**late)})
+    assert said == ["orchard-spark-worker on worker-2 still runs from the generation ba9876543210: site.yml restarts it"]
 
 
 def test_a_host_that_says_nothing_is_told_as_such() -> None:

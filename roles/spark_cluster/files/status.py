@@ -5,6 +5,7 @@ Arguments: the folder of components, the folder of what runs write, the port of 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -31,6 +32,19 @@ def states(names: list[str]) -> dict[str, str]:
         return {}
     said = subprocess.run(["systemctl", "is-active", *names], capture_output=True, text=True, check=False).stdout
     return dict(zip(names, said.split()))
+
+
+def serving(names: list[str]) -> dict[str, str]:
+    """Daemon of the cluster → name of the generation that it runs from, where it runs."""
+    found = {}
+    for name in names:
+        shown = subprocess.run(["systemctl", "show", "--property=MainPID", name], capture_output=True, text=True, check=False)
+        with contextlib.suppress(OSError):
+            environment = Path("/proc", shown.stdout.strip().partition("=")[2] or "0", "environ").read_bytes().split(b"\0")
+            generations = [line.partition(b"=")[2] for line in environment if line.startswith(b"ORCHARD_GENERATION=")]
+            if generations:
+                found[name] = Path(os.fsdecode(generations[0])).name
+    return found
 
 
 def last_event(folder: Path) -> dict[str, Any]:
@@ -88,6 +102,7 @@ def main() -> None:
     flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
     disks = {str(path): shutil.disk_usage(path).free // MEGA for path in (root, state) if path.is_dir()}
     links = {path.name: path.resolve().name for path in generation.iterdir() if path.is_symlink()} if current.is_dir() else {}
+    units = sorted(path.name for path in UNITS.glob("orchard-*.service"))
     answer = {
         "generation": generation.name if current.is_dir() else "",
         "components": links,
@@ -98,7 +113,8 @@ def main() -> None:
         "load": os.getloadavg()[0],
         "memory_mb": memory(),
         "free_mb": disks,
-        "units": states(sorted(path.name for path in UNITS.glob("orchard-*.service"))),
+        "units": states(units),
+        "serving": serving([name for name in units if name.startswith("orchard-spark-")]),
         "runs": runs(state / "runs"),
         "cluster": page(port),
         "worker_address": worker_address(),
