@@ -23,6 +23,8 @@ FIRST_READ_SECONDS = 10
 FIRST_ATTEMPTS = 3
 READ_SECONDS = 60
 ATTEMPTS = 6
+# A call that failed is made once more when the store serves others again.
+TRIES = 2 * ATTEMPTS
 BODY_ATTEMPTS = 4
 # A store that has answered may be gone for this long (a restart, a network that switches over) before the run gives it up.
 PATIENCE_SECONDS = 90
@@ -89,7 +91,7 @@ class S3Storage(Storage):
     def _unanswered(self, error: Exception, key: str) -> Exception:
         """A store that answers otherwise has trouble with this object alone: no reason to end the run."""
         if isinstance(error, NO_ANSWER) and self._answers(key):
-            reason = f"The store answers, but not for this object, in {ATTEMPTS} tries and {ATTEMPTS} more: {type(error).__name__}."
+            reason = f"The store answers, but not for this object, after {TRIES} tries: {type(error).__name__}."
             return Rejected("read", reason, transient=True)
         return explain(error, self.spec, key, "s3:GetObject")
 
@@ -111,7 +113,7 @@ class S3Storage(Storage):
         if code == "InvalidObjectState":
             return Rejected("read", "The object is in an archive class and must be restored first.", transient=True)
         if code in LATER:
-            return Rejected("read", f"The store could not serve it now, in {ATTEMPTS} tries and {ATTEMPTS} more: {code}.", transient=True)
+            return Rejected("read", f"The store could not serve it now, after {TRIES} tries: {code}.", transient=True)
         return explain(error, self.spec, key, "s3:GetObject")
 
     def put(self, key: str, data: bytes, content_type: str) -> None:
