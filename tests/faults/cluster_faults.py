@@ -40,6 +40,8 @@ MANY_SETTINGS: dict[str, Any] = {"components": 5}
 # Those after the features, which are all there then.
 LATE = ("sums", "writing")
 HARD = ("executor", "worker", "host", "driver")
+# Those that do not wait for a clock of Spark's.
+QUICK = ("executor", "worker", "driver", "disk")
 COMPUTED = re.compile(r"([\d,]+) computed, [\d,]+ reused")
 MESSAGE = re.compile(r"\[ERROR\]: Task failed: Action failed: (.*?)\nOrigin:", re.S)
 

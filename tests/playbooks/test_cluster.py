@@ -35,13 +35,11 @@ from conftest import TOP, Result
 sys.path.insert(0, str(TOP / "tests" / "faults"))
 
 import cluster_faults
-from cluster_faults import FEW_SETTINGS, Known, Trials
+from cluster_faults import FEW_SETTINGS, QUICK, Known, Trials
 
 PICTURES = 120
 MOST_EXECUTIONS = 40
 SEED = 3
-# Those that do not wait for a clock of Spark's.
-QUICK_FAULTS = ("executor", "worker", "driver", "disk")
 NAME = secrets.token_hex(3)
 FEW, ALONE = f"images/few-{NAME}/", f"alone-{NAME}"
 EXECUTIONS = re.compile(r"remote executions on (\S+): (\d+)")
@@ -135,7 +133,7 @@ def test_the_same_bits_as_on_one_host_though_a_fault_strikes(first: Result, tmp_
     assert masters(ALONE) == "local[2]"
     chance = random.Random(SEED)  # noqa: S311  no secret
     trials = Trials(chance, few._replace(scores=matrix(ALONE, FEW)))
-    fault = chance.choice(QUICK_FAULTS)
+    fault = chance.choice(QUICK)
     tried = trials.tried(fault)
     assert tried.same and not tried.problem, cluster_faults.table([tried])
     assert masters(trials.run_id(fault)).startswith("spark://")

@@ -35,12 +35,11 @@ from conftest import TOP, Result, run
 sys.path.insert(0, str(TOP / "tests" / "faults"))
 
 import cluster_faults
-from cluster_faults import FEW_SETTINGS, Known, Trials, undisturbed
+from cluster_faults import FEW_SETTINGS, QUICK, Known, Trials, undisturbed
 
 PICTURES = 120
 SITE = {"spark_history": True}
 SEED, FAULTS = 5, 2
-QUICK_FAULTS = ("executor", "worker", "driver", "disk")
 NAME = secrets.token_hex(3)
 FEW, WHOLE = f"images/few-{NAME}/", f"whole-{NAME}"
 AGAIN_WORKER = "systemctl daemon-reload; systemctl restart orchard-spark-worker"
@@ -147,7 +146,7 @@ def test_faults_in_the_midst_of_a_run_cost_no_bit(whole: Known) -> None:
     """A sample; tests/faults/cluster_faults.py has them all."""
     chance = random.Random(SEED)  # noqa: S311  no secret
     trials = Trials(chance, whole)
-    found = [trials.tried(name) for name in chance.sample(QUICK_FAULTS, FAULTS)]
+    found = [trials.tried(name) for name in chance.sample(QUICK, FAULTS)]
     assert [each for each in found if each.problem] == [], cluster_faults.table(found)
 
 
