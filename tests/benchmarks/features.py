@@ -72,8 +72,8 @@ def enlarged(source: Path, folder: Path) -> None:
 
 
 def job(prefix: str, **settings: object) -> float:
-    """Images a second of the job's stage `features`, by its own manifest: from the start of the tasks' processes to the last
-    commit."""
+    """Images a second of the job's stage `features`, by its own manifest: from the start of Spark, its workers and the
+    model to the last commit."""
     with tempfile.TemporaryDirectory() as results:
         play("run.yml", images_prefix=prefix, components=10, **settings)
         play("playbooks/fetch.yml", results_dir=results)
