@@ -1,23 +1,28 @@
 """What a driver needs for very many images: seconds and memory of listing, planning, storing the plan and knowing the outcomes.
 
-    $ORCHARD_PAYLOAD/bin/python tests/benchmarks/listing.py [--keys 1000000] [--labels 100]
+    $ORCHARD_PAYLOAD/bin/python tests/benchmarks/listing.py [--keys 1000000] [--labels 100] [--gateway PROGRAM]
 
 All of it is the job's own code; the listing comes over HTTP from a server of pages of 1,000 keys as S3 has them, in a process of
-its own. Then every chunk's outcomes arrive as Spark hands them over, and enter the index. Told is the resident memory above
+its own: one that makes them up, or with --gateway the lab's S3 server (bin/lab builds it, as versitygw in
+/var/cache/orchard), with so many files placed straight into its folder. That one walks its folders anew for each page. Then every chunk's outcomes arrive as Spark hands them over, and enter the index. Told is the resident memory above
 that of the libraries, by key.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pickle
+import socket
+import subprocess
 import sys
+import tempfile
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 from urllib.parse import parse_qs, urlsplit
 
 TOP = Path(__file__).resolve().parents[2]
@@ -58,6 +63,52 @@ def serve(pipe: Any, keys: int, labels: int) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
     pipe.send(server.server_address[1])
     server.serve_forever()
+
+
+@contextlib.contextmanager
+def made_up(keys: int, labels: int) -> Iterator[str]:
+    """The endpoint of `serve`."""
+    ours, theirs = get_context("spawn").Pipe()
+    server = get_context("spawn").Process(target=serve, args=(theirs, keys, labels), daemon=True)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}"
+    finally:
+        server.terminate()
+
+
+@contextlib.contextmanager
+def stored(program: str, keys: int, labels: int) -> Iterator[str]:
+    """The endpoint of an S3 server, and files in its folder."""
+    share = -(-keys // labels)
+    with tempfile.TemporaryDirectory() as folder:
+        for label in range(labels):
+            below = Path(folder, BUCKET, "images", f"label-{label:04}")
+            below.mkdir(parents=True)
+            first = below / f"picture-{label * share:09}.jpg"
+            first.write_bytes(bytes(SIZE + label))
+            os.setxattr(first, "user.etag", f"{label:032x}".encode())
+            for number in range(label * share + 1, min(keys, (label + 1) * share)):
+                os.link(first, below / f"picture-{number:09}.jpg")
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            address = "127.0.0.1:{}".format(probe.getsockname()[1])
+        root = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
+        with subprocess.Popen([program, "--quiet", "--port", address, "posix", folder], env={**os.environ, **root}) as server:
+            try:
+                await_server(address)
+                yield f"http://{address}"
+            finally:
+                server.terminate()
+
+
+def await_server(address: str) -> None:
+    """Return when it takes connections."""
+    host, port = address.split(":")
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"Nothing answers at {address}.")
 
 
 def resident(which: str = "VmRSS") -> int:
@@ -106,16 +157,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--labels", type=int, default=100)
+    parser.add_argument("--gateway", help="the lab's S3 server, a program")
     options = parser.parse_args()
     os.environ.update(KEYS, AWS_EC2_METADATA_DISABLED="true", AWS_CONFIG_FILE="/nonexistent")
-    ours, theirs = get_context("spawn").Pipe()
-    server = get_context("spawn").Process(target=serve, args=(theirs, options.keys, options.labels), daemon=True)
-    server.start()
     print(f"{options.keys:,} keys with {options.labels} labels:")
-    try:
-        measure(f"http://127.0.0.1:{ours.recv()}")
-    finally:
-        server.terminate()
+    many = options.keys, options.labels
+    with stored(options.gateway, *many) if options.gateway else made_up(*many) as endpoint:
+        measure(endpoint)
 
 
 if __name__ == "__main__":

@@ -72,14 +72,14 @@ class Job:
             with self.progress.stage("features"):
                 self.features(listing, executor, plans, stored)
             with self.progress.stage("pca"):
-                fitted, places, scores, errors = self._pca(listing, executor, plans)
+                fitted, good, scores, errors = self._pca(listing, executor, plans)
             self.facts["versions"] = {**versions(), **executor.versions()}
         with self.progress.stage("writing"):
-            self.write(listing, [listing.images[place] for place in places], scores, errors, fitted)
+            self.write(listing, good, scores, errors, fitted)
         return summary_of(self.settings, self.progress.seconds, fitted, self.facts, self.sink.url(self.result.prefix))
 
     def _pca(self, listing: Listing, executor: Any, plans: resuming.Plans) -> Any:
-        """The PCA, and what `scores` gives."""
+        """The PCA, the good images, and their scores and errors."""
         parts = matrix.parts_of(listing.images, self.index)
         near = matrix.nearest(self.facts["accounting"]["rows"], self.model.features, executor)
         try:
@@ -87,7 +87,8 @@ class Job:
         except JobError:  # with other images it may go well
             plans.forget()
             raise
-        return (fitted, *self.scores(parts, fitted, near))
+        places, scores, errors = self.scores(parts, fitted, near)
+        return fitted, [listing.images[place] for place in places], scores, errors
 
     def _saved_model(self) -> PcaModel | None:
         onto = self.settings.project_onto

@@ -48,8 +48,7 @@ def write_results(
     url: of a key, where pca.csv is to have the first notebook's columns.
     """
     names = [f"pc_{number + 1}" for number in range(scores.shape[1])]
-    table = notebook_csv(images, scores, url) if url else pca_csv(images, scores, names)
-    run.write("pca.csv", table, CSV)
+    run.write("pca.csv", notebook_csv(images, scores, url) if url else pca_csv(images, scores, names), CSV)
     step()
     for part, start in enumerate(range(0, len(images), ROWS_A_PART)):
         some = slice(start, start + ROWS_A_PART)

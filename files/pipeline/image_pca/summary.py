@@ -75,11 +75,12 @@ def _engine(model: FeatureModel) -> dict[str, str]:
 
 
 def _thumbnails(settings: Settings, source: Storage, images: Sequence[ImageRef], wanted: Sequence[str]) -> dict[str, bytes]:
-    by_key = {image.key: image for image in images}
+    shown = frozenset(wanted)
+    etags = {image.key: image.etag for image in images if image.key in shown}
 
     def fetch(key: str) -> tuple[str, bytes | None]:
         try:
-            data = source.get(key, by_key[key].etag)
+            data = source.get(key, etags[key])
             return key, thumbnail(data, THUMBNAIL_PIXELS, settings.max_pixels)
         except (Rejected, JobError):  # a report without one picture is still a report
             return key, None
