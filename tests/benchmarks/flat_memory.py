@@ -139,6 +139,7 @@ def main() -> None:
         return
     path = f"{TOP / 'files/pipeline'}:{Path(__file__).parent}"
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": path, "PYSPARK_SUBMIT_ARGS": SUBMIT}
+    environment["MALLOC_ARENA_MAX"] = "2"  # as run.yml sets it
     for images in options.images:
         command = [sys.executable, __file__, "--one", "--images", str(images), "--milliseconds", str(options.milliseconds)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

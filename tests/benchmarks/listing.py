@@ -93,7 +93,8 @@ def stored(program: str, keys: int, labels: int) -> Iterator[str]:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             address = "127.0.0.1:{}".format(probe.getsockname()[1])
         root = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
-        with subprocess.Popen([program, "--quiet", "--port", address, "posix", folder], env={**os.environ, **root}) as server:
+        command = [program, "--quiet", "--port", address, "posix", folder]
+        with subprocess.Popen(command, env={**os.environ, **root}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
             try:
                 await_server(address)
                 yield f"http://{address}"
