@@ -2,10 +2,10 @@
 
     $ORCHARD_PAYLOAD/bin/python tests/benchmarks/listing.py [--keys 1000000] [--labels 100] [--gateway PROGRAM]
 
-All of it is the job's own code; the listing comes over HTTP from a server of pages of 1,000 keys as S3 has them, in a process of
-its own: one that makes them up, or with --gateway the lab's S3 server (bin/lab builds it, as versitygw in
-/var/cache/orchard), with so many files placed straight into its folder. That one walks its folders anew for each page. Then every chunk's outcomes arrive as Spark hands them over, and enter the index. Told is the resident memory above
-that of the libraries, by key.
+All of it is the job's own code; the listing comes over HTTP from a server of pages of 1,000 keys as S3 has them, in a process
+of its own: one that makes them up, or with --gateway the lab's S3 server (playbooks/lab.yml builds it: versitygw in
+/var/cache/orchard), with so many files placed straight into its folder, which it walks anew for each page. Then every chunk's
+outcomes arrive as Spark hands them over, and enter the index. Told is the resident memory above that of the libraries, by key.
 """
 
 from __future__ import annotations
@@ -91,10 +91,12 @@ def stored(program: str, keys: int, labels: int) -> Iterator[str]:
             for number in range(label * share + 1, min(keys, (label + 1) * share)):
                 os.link(first, below / f"picture-{number:09}.jpg")
         with socket.create_server(("127.0.0.1", 0)) as probe:
-            address = "127.0.0.1:{}".format(probe.getsockname()[1])
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
         root = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
         command = [program, "--quiet", "--port", address, "posix", folder]
-        with subprocess.Popen(command, env={**os.environ, **root}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        with subprocess.Popen(
+            command, env={**os.environ, **root}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as server:
             try:
                 await_server(address)
                 yield f"http://{address}"

@@ -77,6 +77,24 @@ def test_small_objects_are_put_together_when_they_pile_up(place: Place, tmp_path
     assert place.file("rejected.csv", "again") == place.file("rejected.csv", f"grown-{RUNS - 1:02}")
 
 
+@pytest.mark.parametrize("deed", ["deleted", "changed"])
+def test_what_would_not_be_preferred_is_not_put_together(place: Place, deed: str) -> None:
+    place.add({f"a/{number:03}.png": encoded(noise(number)) for number in range(80)})
+    place.run("first", chunk_images=10)
+    for number in range(80):
+        if number % 10 >= 3:
+            if deed == "changed":
+                place.add({f"a/{number:03}.png": encoded(noise(number + 100))})
+            else:
+                (place.images / f"a/{number:03}.png").unlink()
+    place.run("second", chunk_images=20)
+    before = place.chunks()
+    place.run("third", chunk_images=20)
+    assert manifest(place, "third")["compacted"] == 0
+    assert place.chunks() == before
+    assert manifest(place, "third")["feature_objects"] == manifest(place, "second")["feature_objects"]
+
+
 def test_what_was_put_together_does_for_the_whole_table(place: Place) -> None:
     place.add(pictures(16))
     grown(place, RUNS)

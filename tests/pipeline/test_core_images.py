@@ -128,6 +128,13 @@ class TestGreysAndInks:
         deep = np.full((30, 40), 65535, np.uint16)
         assert (pixels(encoded(Image.fromarray(deep), "TIFF")) == 255).all()
 
+    @pytest.mark.parametrize(("bits", "white_is_zero"), [(12, False), (16, False), (16, True)])
+    def test_a_grey_tiff_is_scaled_and_turned_as_its_tags_say(self, bits: int, white_is_zero: bool) -> None:
+        ramp = np.tile(np.linspace(0, 255, 32), (24, 1))
+        levels = (ramp / 255 * (2**bits - 1)).round().astype(np.uint16)
+        found = pixels(grey_tiff(2**bits - 1 - levels if white_is_zero else levels, bits, 0 if white_is_zero else 1))
+        assert differ(found[:, :, 0], ramp.round()) <= 1
+
     def test_a_sixteen_bit_png_with_a_transparent_grey(self) -> None:
         def chunk(name: bytes, body: bytes) -> bytes:
             return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -146,9 +153,38 @@ class TestGreysAndInks:
         assert differ(pixels(encoded(red, "JPEG")), np.tile(np.array([255, 0, 0]), (24, 32, 1))) <= 4
 
     @pytest.mark.parametrize("dtype", [np.float32, np.int32])
-    def test_pixels_without_a_fixed_white_are_refused(self, dtype: Any) -> None:
+    @pytest.mark.parametrize("level", [200, 70_000])
+    def test_pixels_without_a_fixed_white_are_refused(self, dtype: Any, level: int) -> None:
         with pytest.raises(Rejected, match="without a fixed white"):
-            pixels(encoded(Image.fromarray(np.full((9, 9), 70_000, dtype)), "TIFF"))
+            pixels(encoded(Image.fromarray(np.full((9, 9), level, dtype)), "TIFF"))
+
+
+def grey_tiff(levels: npt.NDArray[np.uint16], bits: int, photometric: int) -> bytes:
+    """An uncompressed grey TIFF, whose 12-bit levels lie two to three bytes."""
+    height, width = levels.shape
+    if bits == 16:
+        body = levels.astype("<u2").tobytes()
+    else:
+        pairs = levels.astype(np.uint32).reshape(-1, 2)
+        whole = pairs[:, 0] << 12 | pairs[:, 1]
+        body = np.stack([whole >> 16, whole >> 8 & 255, whole & 255], axis=1).astype(np.uint8).tobytes()
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height, 279: len(body)}
+    entries = b"".join(struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in tags.items())
+    return struct.pack("<2sHI", b"II", 42, 8 + len(body)) + body + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("size", [(2, 900_000), (900_000, 2)])
+def test_a_strip_never_becomes_a_large_picture(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    resize, made = Image.Image.resize, []
+
+    def seen(picture: Image.Image, to: tuple[int, int], *more: Any) -> Image.Image:
+        made.append(to[0] * to[1])
+        return resize(picture, to, *more)
+
+    monkeypatch.setattr(Image.Image, "resize", seen)
+    strip = Image.new("RGB", size, (200, 0, 0))
+    assert differ(pixels(encoded(strip)), np.tile(np.array([200, 0, 0]), (24, 32, 1))) == 0
+    assert max(made) < 100_000
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])

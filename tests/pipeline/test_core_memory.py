@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from core_support import PIPELINE, Place, encoded, noise, pictures, small_model
 from image_pca import memory
@@ -16,8 +17,9 @@ from image_pca.errors import JobError
 from image_pca.executors import cores
 from image_pca.listing import ImageRef
 from image_pca.memory import available_bytes, demand, judge
+from image_pca.pca import fit_rows
 from image_pca.settings import Settings
-from image_pca.sizes import BYTES_A_PIXEL, MB, pca_bytes
+from image_pca.sizes import BYTES_A_PIXEL, MB, pca_bytes, plan_of
 from PIL import Image
 
 pytest_plugins = ["core_fixtures"]
@@ -157,6 +159,45 @@ class TestAdvice:
         error = refused(1 * GB, 1280, 1000)
         gigabytes = int(error.todo.partition("a host with ")[2].split()[0])
         assert fits(gigabytes * GB, 1280, 1000)
+
+
+SCORE = (
+    PEAK
+    + """
+import sys, tempfile
+import numpy as np, boto3
+from image_pca import matrix
+from image_pca.executors import ThreadExecutor
+from image_pca.listing import ImageRef
+from image_pca.pca import fit_rows
+from image_pca.storage import StorageSpec, open_storage
+from image_pca.table import Row, to_parquet
+rows, columns, chunk, components = map(int, sys.argv[1:])
+random = np.random.default_rng(0)
+with tempfile.TemporaryDirectory() as folder:
+    spec, parts = StorageSpec(folder, "", ""), []
+    model = fit_rows(random.random(size=(components + 1, columns), dtype=np.float32), components, False)
+    for start in range(0, rows, chunk):
+        held = [Row(ImageRef(str(start + n), "", "e", 1), random.random(columns, np.float32)) for n in range(chunk)]
+        open_storage(spec).put(f"{start}.parquet", to_parquet(held), "x")
+        parts.append(matrix.Part(f"{start}.parquet", tuple(range(chunk)), tuple(range(start, start + chunk))))
+    del held
+    before = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmRSS"))
+    open("/proc/self/clear_refs", "w").write("5")
+    matrix.scores(spec, parts, model, ThreadExecutor(), lambda _: None)
+print(peak() - before)
+"""
+)
+
+
+def test_scores_of_large_chunks_take_no_more_than_the_plan_says() -> None:
+    saved = fit_rows(np.random.default_rng(0).random((9, 100_352), np.float32), 8, False)
+    settings = Settings.create({**VALUES, "chunk_images": 160, "project_onto": "one"})
+    told = plan_of(demand(settings, small_model(100_352), refs(320), 0, False, saved=saved))
+    found = measured(SCORE, 320, 100_352, 160, 8)
+    assert 0.5 * told.pca < found < 1.1 * told.pca, f"{told.pca / MB:.0f} MB told, {found / MB:.0f} MB seen"
+    without = plan_of(demand(settings, small_model(100_352), refs(320), 0, False))
+    assert told.driver == without.driver + 3 * saved.components.nbytes
 
 
 def test_a_run_tells_its_plan_and_keeps_it(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,13 +119,25 @@ def test_a_run_that_its_images_failed_takes_the_repaired_ones_next_time(place: P
     assert place.run(components=1)["rows"] == 5
 
 
+def test_a_stored_plan_of_too_few_images_is_made_anew_when_more_have_come(place: Place) -> None:
+    place.add(pictures(8))
+    with pytest.raises(KeyboardInterrupt):
+        place.run(executor=killed_after(1))
+    with pytest.raises(JobError, match="8 images with 20 features have at most 8"):
+        place.run(components=12)
+    with pytest.raises(KeyboardInterrupt):
+        place.run(executor=killed_after(1))
+    place.add({f"more/{number}.png": encoded(noise(number)) for number in range(8)})
+    assert place.run(components=12)["listed"] == 16
+
+
 def test_two_runs_of_one_name_cannot_have_two_plans(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.add(pictures(6))
     find = Plans.find
 
-    def late(plans: Plans) -> Any:
+    def late(plans: Plans, check: Any) -> Any:
         """Between this run's look for a plan and its own, another one stores another."""
-        found = find(plans)
+        found = find(plans, check)
         monkeypatch.setattr(Plans, "find", find)
         with pytest.raises(KeyboardInterrupt):
             place.run(executor=killed_after(0))
@@ -154,12 +166,12 @@ def test_a_plan_comes_back_from_s3_as_it_went(bucket: Any) -> None:
     sink = open_storage(bucket.spec)
     settings = Settings.create({"images": "s3://abc/images", "output": f"s3://{bucket.name}", "model_dir": "m", "run_id": "one"})
     plans = Plans(sink, "features/f/", settings)
-    assert plans.find() is None
+    assert plans.find(lambda _: None) is None
     images = [resuming.ImageRef(f"images/é {number:03}", "", str(number), 1 << 40) for number in range(100)]
     made = resuming.planned(resuming.Listing(images, 3), {}, 7)
     plans.store(made)
     plans.store(made)
-    assert plans.find() == made
+    assert plans.find(lambda _: None) == made
     plans.forget()
-    assert plans.find() is None
+    assert plans.find(lambda _: None) is None
     assert bucket.keys() == [plans.key]

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from core_support import Place, pictures, small_model
+from core_support import Place, encoded, noise, pictures, small_model
 from image_pca.errors import JobError
 from image_pca.executors import LocalExecutor
 from image_pca.job import Job
@@ -88,7 +88,7 @@ def test_a_late_write_of_who_lost_the_name_fails(bucket: Bucket, monkeypatch: py
 def test_a_finished_run_is_not_touched(storage: Storage) -> None:
     first, second = written(storage), Run(storage, "", "one")
     first.publish(EARLY)
-    for act in (second.refuse_if_complete, lambda: second.write("pca.csv", b"2", "x"), lambda: second.publish(LATE)):
+    for act in (lambda: second.finished({}), lambda: second.write("pca.csv", b"2", "x"), lambda: second.publish(LATE)):
         with pytest.raises(JobError, match="complete run of that name"):
             act()
     assert agrees(storage)
@@ -153,7 +153,7 @@ def test_what_a_kill_left_to_do_is_done(
     assert storage.exists("runs/one/manifest.json") == (missing == "latest.json")
     assert not before or latest(storage) == before
     with pytest.raises(JobError, match="complete run of that name"):
-        Run(storage, "", "one").refuse_if_complete()
+        Run(storage, "", "one").finished({})
     assert latest(storage) == after
     assert agrees(storage)
 
@@ -163,8 +163,25 @@ def test_a_latest_json_that_names_no_run_is_repaired(storage: Storage, content: 
     written(storage).publish(EARLY)
     storage.put("latest.json", content, "application/json")
     with pytest.raises(JobError, match="complete run of that name"):
-        Run(storage, "", "one").refuse_if_complete()
+        Run(storage, "", "one").finished({})
     assert latest(storage) == "one"
+
+
+@pytest.mark.parametrize("missing", ["latest.json", "nothing"])
+def test_a_run_that_a_kill_met_at_its_very_end_is_told_again(place: Place, missing: str) -> None:
+    place.add(pictures(6))
+    summary = place.run()
+    if missing != "nothing":
+        (place.output / missing).unlink()
+    before = place.chunks()
+    again = place.run()
+    assert {**again, "seconds": {}} == {**summary, "seconds": {}}
+    assert json.loads((place.output / "latest.json").read_text())["run_id"] == "one"
+    place.add({"zzz/late.png": encoded(noise(1))})
+    assert place.run()["listed"] == 6, "a run's name is used once"
+    with pytest.raises(JobError, match="complete run of that name"):
+        place.run(components=2)
+    assert place.chunks() == before
 
 
 def test_two_jobs_of_one_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,31 @@ def test_a_missing_right_to_write_names_action_and_key(server: Server) -> None:
     assert error.value.where == "s3://orchard/features/x"
 
 
+NOTHING_LISTED = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+X_LISTED = (
+    "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>features/x</Key><ETag>e</ETag><Size>1</Size>"
+    "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>"
+)
+
+
+@pytest.mark.parametrize(("listed", "last", "written"), [(NOTHING_LISTED, 200, True), (X_LISTED, 412, False)])
+def test_a_write_that_another_one_is_in_the_way_of_is_tried_again(server: Server, listed: str, last: int, written: bool) -> None:
+    conflict = refusal(409, "ConditionalRequestConflict")
+    nothing = reply(200, NOTHING_LISTED.encode())
+    end = reply(200, b"") if last == 200 else refusal(412, "PreconditionFailed")
+    server.answers = [conflict, nothing, conflict, nothing, end, reply(200, listed.encode())]
+    assert server.storage.put_if_absent("features/x", b"1", "a/b") is written
+    assert server.requests.count("PUT /orchard/features/x") == 3
+
+
+def test_a_write_that_is_refused_for_ever_is_no_object_of_another_run(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "REPLACE_ATTEMPTS", 2)
+    server.answers = [refusal(409, "ConditionalRequestConflict"), reply(200, NOTHING_LISTED.encode())] * 2
+    with pytest.raises(JobError, match="could not be written") as error:
+        server.storage.put_if_absent("features/x", b"1", "a/b")
+    assert error.value.where == "s3://orchard/features/x"
+
+
 def test_throttling_and_server_errors_are_waited_for(server: Server) -> None:
     server.answers = [refusal(503, "SlowDown"), refusal(500, "InternalError"), reply(200, b"picture")]
     assert server.storage.get("images/a.jpg", "abc") == b"picture"

@@ -108,11 +108,13 @@ def test_a_table_without_limits_is_read(storage: Storage) -> None:
     pq.write_table(whole.drop(["limit"]), output)
     storage.put("features/f/x.parquet", output.getvalue(), table.PARQUET)
     assert [row.limit for row in read_outcomes(storage, "features/f/x.parquet")] == [None]
-    assert read_index(storage, "features/f/", frozenset())["images/a", "1"].reason == "No."
+    assert read_index(storage, "features/f/", [ref], frozenset())["images/a", "1"].reason == "No."
+    for other in (ref._replace(etag="2"), ref._replace(key="images/b")):
+        assert not read_index(storage, "features/f/", [other], frozenset()), "what is not listed is not known"
     pq.write_table(pa.table({"other": [1]}), output := io.BytesIO())
     storage.put("features/f/x.parquet", output.getvalue(), table.PARQUET)
     with pytest.raises(JobError, match="damaged"):
-        read_index(storage, "features/f/", frozenset())
+        read_index(storage, "features/f/", [ref], frozenset())
 
 
 def test_a_lack_of_memory_is_not_remembered(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +128,8 @@ def test_a_lack_of_memory_is_not_remembered(place: Place, monkeypatch: pytest.Mo
         return decode(*arguments)
 
     monkeypatch.setattr(features, "decode", starved)
-    assert place.run()["rejected"] == 1
+    first = place.run()
+    assert (first["rejected"], first["computed"]) == (1, 7)
     again = place.run("two")
     assert (again["rows"], again["computed"]) == (8, 1)
 

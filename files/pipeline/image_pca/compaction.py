@@ -29,13 +29,18 @@ Group = List[Source]
 
 
 def small_objects(images: Sequence[ImageRef], index: Index, size: int) -> list[Group]:
-    """What to put together: objects with less than half a chunk, in the listing's order; [] while they are few."""
+    """What to put together: objects with less than half a chunk, in the listing's order; [] while they are few.
+
+    The index prefers the object with more rows, used or not: one that would not be preferred is not made.
+    """
     used: dict[str, list[int]] = {}
+    whole: dict[str, int] = {}
     for image in images:
         place = index.get((image.key, image.etag))
         if place is not None:
             used.setdefault(place.object_key, []).append(place.row)
-    small = [Source(key, tuple(rows)) for key, rows in used.items() if 2 * len(rows) < size]
+            whole[place.object_key] = place.of
+    small = [Source(key, tuple(rows)) for key, rows in used.items() if 2 * whole[key] < size]
     if len(small) < FEWEST:
         return []
     groups: list[Group] = [[]]
@@ -43,7 +48,7 @@ def small_objects(images: Sequence[ImageRef], index: Index, size: int) -> list[G
         if groups[-1] and sum(len(other.rows) for other in groups[-1]) + len(source.rows) > size:
             groups.append([])
         groups[-1].append(source)
-    return [group for group in groups if len(group) > 1]
+    return [group for group in groups if sum(len(rows) for _, rows in group) > max(whole[key] for key, _ in group)]
 
 
 def compact(sink: StorageSpec, prefix: str, groups: Sequence[Group], executor: Any) -> list[tuple[str, list[Outcome]]]:

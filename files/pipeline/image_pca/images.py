@@ -28,6 +28,7 @@ FILTERS = {
 }
 WHITE = 255
 EXIF_ORIENTATION = 0x0112
+TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_WHITE_IS_ZERO = 258, 262, 0
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -74,7 +75,10 @@ def decode(
 
 def _resized(picture: Image.Image, width: int, height: int, how: Image.Resampling) -> Image.Image:
     """Across first, then down. Left to itself Pillow 10 always does so and Pillow 13 only where it costs less, and what is
-    rounded to 8 bits in between differs by up to 17 of 255 levels: features would depend on the version."""
+    rounded to 8 bits in between differs by up to 17 of 255 levels: features would depend on the version. But for strips that
+    across first would make large."""
+    if width * picture.height > LARGE_PIXELS:
+        return picture.resize((picture.width, height), how).resize((width, height), how)
     return picture.resize((width, picture.height), how).resize((width, height), how)
 
 
@@ -166,17 +170,32 @@ def _flat(picture: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(picture: Image.Image) -> Image.Image:
+    white, inverted = _white_of(picture)
     levels: npt.NDArray[Any] = np.asarray(picture)
     eight = np.empty(levels.shape, np.uint8)
     clear = picture.info.get("transparency")
     for start in range(0, len(levels), BAND_ROWS):  # eight bytes a pixel are for some rows at a time
         band = levels[start : start + BAND_ROWS].astype(np.int64)
-        if band.min() < 0 or band.max() > MAX_16_BIT:
-            raise Rejected("decode", "Its pixels are 32-bit numbers without a fixed white; save it with 8 or 16 bits.")
-        eight[start : start + BAND_ROWS] = (band * WHITE + MAX_16_BIT // 2) // MAX_16_BIT
+        if band.min() < 0 or band.max() > white:
+            raise no_white()
+        eight[start : start + BAND_ROWS] = ((white - band if inverted else band) * WHITE + white // 2) // white
         if isinstance(clear, int):
             eight[start : start + BAND_ROWS][band == clear] = WHITE
     return Image.fromarray(eight).convert("RGB")
+
+
+def _white_of(picture: Image.Image) -> tuple[int, bool]:
+    """The level of white, or of black and True. Pillow gives a TIFF's levels as they are in the file."""
+    tags = getattr(picture, "tag_v2", None)
+    if tags is None:
+        return MAX_16_BIT, False
+    if picture.mode == "I":
+        raise no_white()
+    return (1 << int(tags.get(TIFF_BITS, (16,))[0])) - 1, tags.get(TIFF_PHOTOMETRIC) == TIFF_WHITE_IS_ZERO
+
+
+def no_white() -> Rejected:
+    return Rejected("decode", "Its pixels are signed or 32-bit numbers without a fixed white; save it with 8 or 16 bits.")
 
 
 def _upright(picture: Image.Image, pixels: Image.Image) -> Image.Image:

@@ -26,10 +26,10 @@ from .installed import prepared_model, versions
 from .listing import ImageRef, Listing, list_images
 from .outputs import RejectedImage
 from .pca import PcaModel, check_count
-from .plan import Chunk, chunk_size, count
+from .plan import Chunk, count
 from .progress import Progress
 from .settings import Location, Settings
-from .sizes import FEWEST_ROWS, plan_of
+from .sizes import FEWEST_ROWS, chunk_size, plan_of
 from .storage import Storage, StorageSpec, open_storage
 from .summary import manifest_of, reasons, report_page, summary_of, too_many_rejected
 
@@ -59,15 +59,15 @@ class Job:
     def run(self) -> dict[str, Any]:
         """The whole way; returns the summary. Raises JobError, and then no reader sees anything of the run."""
         with self.progress.stage("listing"):
+            finished = self.result.finished(self.settings.as_dict())
+            if finished:
+                return summary_of(finished, finished["seconds"], self.sink.url(self.result.prefix))
             self.saved = self._saved_model()
-            self.result.refuse_if_complete()
             plans = resuming.Plans(self.sink, self.table_prefix, self.settings)
-            stored = plans.find()
+            stored = plans.find(self._check)
             listing = stored.listing if stored else list_images(self.source, self.settings.source)
+            self._check(listing)
             self.progress.update(len(listing.images), len(listing.images), force=True)
-            # Rejections can only make it worse, and the features may take hours.
-            if self.saved is None and len(listing.images) >= FEWEST_ROWS:
-                check_count(len(listing.images), self.model.features, self.settings.components)
         with contextlib.closing(self._new_executor()) as executor:
             with self.progress.stage("features"):
                 self.features(listing, executor, plans, stored)
@@ -75,8 +75,13 @@ class Job:
                 fitted, good, scores, errors = self._pca(listing, executor, plans)
             self.facts["versions"] = {**versions(), **executor.versions()}
         with self.progress.stage("writing"):
-            self.write(listing, good, scores, errors, fitted)
-        return summary_of(self.settings, self.progress.seconds, fitted, self.facts, self.sink.url(self.result.prefix))
+            manifest = self.write(listing, good, scores, errors, fitted)
+        return summary_of(manifest, self.progress.seconds, self.sink.url(self.result.prefix))
+
+    def _check(self, listing: Listing) -> None:
+        """Rejections can only make it worse, and the features may take hours."""
+        if self.saved is None and len(listing.images) >= FEWEST_ROWS:
+            check_count(len(listing.images), self.model.features, self.settings.components)
 
     def _pca(self, listing: Listing, executor: Any, plans: resuming.Plans) -> Any:
         """The PCA, the good images, and their scores and errors."""
@@ -107,7 +112,7 @@ class Job:
         """
         images = listing.images
         limits, wanted = self.settings.limits, self.settings.chunk_images
-        self.index = table.read_index(self.sink, self.table_prefix, limits, stored.accepts() if stored else None)
+        self.index = table.read_index(self.sink, self.table_prefix, images, limits, stored.accepts() if stored else None)
         planned = stored or resuming.planned(listing, self.index, wanted)
         chunks = stored.left(self.index.keys(), wanted) if stored else planned.chunks
         reused = len(images) - count(chunks)
@@ -129,7 +134,7 @@ class Job:
             {
                 "accounting": {"listed": len(images), "rows": rows, "rejected": len(self.rejected)},
                 "reused": reused,
-                "computed": len(images) - reused,
+                "computed": len(images) - reused - len(transient),
             }
         )
         if rows + len(self.rejected) != len(images):
@@ -143,7 +148,7 @@ class Job:
 
     def _plan_memory(self, images: Sequence[ImageRef], executor: Any, work: bool) -> None:
         slots, spark = (executor.slots, executor.spark) if work else (0, False)
-        wanted = memory.demand(self.settings, self.model, images, slots, spark)
+        wanted = memory.demand(self.settings, self.model, images, slots, spark, saved=self.saved)
         needed = plan_of(wanted)
         self.facts["memory"] = needed.as_dict()
         self.progress.say(f"memory: {needed.told()}")
@@ -216,8 +221,8 @@ class Job:
             raise self._lost(f"of the {rows} good ones {len(set(places))} are in the table and {len(scores)} have scores.")
         return places, scores, errors
 
-    def write(self, listing: Listing, good: list[ImageRef], scores: Any, errors: Any, fitted: PcaModel) -> None:
-        """Write the results and the report, and last of all what makes the run visible."""
+    def write(self, listing: Listing, good: list[ImageRef], scores: Any, errors: Any, fitted: PcaModel) -> dict[str, Any]:
+        """Write the results and the report, and last of all what makes the run visible: the manifest, which is returned."""
         steps: Iterator[int] = iter(range(1, WRITING_STEPS + 1))
         objects = table.objects_of(listing.images, self.index)
         self.index = {}  # a third of what the driver holds of a run with many images, and nothing asks it any more
@@ -254,6 +259,7 @@ class Job:
         )
         self.result.publish(manifest)
         step()
+        return manifest
 
 
 def main(argv: list[str] | None = None) -> int:

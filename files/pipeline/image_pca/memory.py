@@ -10,20 +10,24 @@ from .errors import JobError
 from .executors import cores
 from .features import FeatureModel
 from .listing import ImageRef
+from .pca import PcaModel
 from .settings import Settings
-from .sizes import AHEAD_BYTES, AHEAD_IMAGES, Demand, kept, refusal
+from .sizes import AHEAD_BYTES, AHEAD_IMAGES, Demand, chunk_size, kept, refusal
 
 CGROUP_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def demand(settings: Settings, model: FeatureModel, images: Sequence[ImageRef], slots: int, spark: bool) -> Demand:
-    """What decides of these listed images; without spark the driver does all the work itself."""
+def demand(
+    settings: Settings, model: FeatureModel, images: Sequence[ImageRef], slots: int, spark: bool, *, saved: PcaModel | None = None
+) -> Demand:
+    """What decides of these listed images; without spark the driver does all the work itself. saved: what they are projected
+    onto."""
     height, width = model.input_size
     sizes = sorted((min(image.size, settings.max_bytes) for image in images), reverse=True)[:AHEAD_IMAGES]
     return Demand(
         rows=len(images),
         columns=model.features,
-        components=kept(settings.components, len(images), model.features),
+        components=kept(settings.components, len(images), model.features) if saved is None else len(saved.components),
         input_pixels=height * width,
         weights_bytes=model.weights_bytes,
         max_pixels=settings.max_pixels,
@@ -31,6 +35,8 @@ def demand(settings: Settings, model: FeatureModel, images: Sequence[ImageRef], 
         slots=slots,
         spark=spark,
         processors=cores(),
+        chunk=chunk_size(len(images), settings.chunk_images),
+        saved_bytes=0 if saved is None else saved.components.nbytes,
     )
 
 

@@ -9,19 +9,13 @@ from __future__ import annotations
 from typing import AbstractSet, Iterable, Sequence, Tuple
 
 from .listing import ImageRef
+from .sizes import chunk_size
 
 Chunk = Tuple[ImageRef, ...]
 
-SMALLEST, LARGEST = 32, 1024
-CHUNKS_WANTED = 64
 # What an image costs besides its bytes, in bytes: a request and a pass through the network.
 FIXED_COST = 262_144
 HIGHEST_COST = 67_108_864
-
-
-def chunk_size(images: int, wanted: int = 0) -> int:
-    """Images in a chunk: `wanted`, or so that there are some dozens of chunks of 32 to 1,024."""
-    return wanted or min(LARGEST, max(SMALLEST, images // CHUNKS_WANTED))
 
 
 def plan(images: Sequence[ImageRef], present: AbstractSet[tuple[str, str]], wanted: int = 0) -> list[Chunk]:

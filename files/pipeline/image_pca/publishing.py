@@ -39,15 +39,22 @@ class Run:
     def manifest_key(self) -> str:
         return self.prefix + "manifest.json"
 
-    def refuse_if_complete(self) -> None:
-        """A run's name is used once: raises JobError when it is finished, and ends what a kill left to do."""
+    def finished(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The manifest where this very run is finished, after doing what a kill left to do; None where no run of that name is.
+
+        A run's name is used once: raises JobError when it was finished with other settings.
+        """
         entry = _parsed(self._present(self._claim_key))
         if "manifest" in entry:
             self.storage.put_if_absent(self.manifest_key, str(entry["manifest"]).encode(), JSON)
         present = self._present(self.manifest_key)
         if present is not None:
-            self._point_latest(_parsed(present))
+            manifest = _parsed(present)
+            self._point_latest(manifest)
+            if manifest.get("settings") == json.loads(json.dumps(settings)):
+                return manifest
             raise self._taken()
+        return None
 
     def write(self, name: str, data: bytes, content_type: str) -> None:
         """Put one file of the run and note it for the manifest; raises JobError when the run lost its name."""

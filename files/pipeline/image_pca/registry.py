@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from image_pca.errors import JobError
 
 # Part of every fingerprint: raise it when pixels reach a network in another way than before.
-PREPROCESSING_VERSION = 2
+PREPROCESSING_VERSION = 3
 RESIZE = "bilinear"
 POOLINGS = ("avg", "none")
 

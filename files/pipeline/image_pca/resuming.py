@@ -70,11 +70,18 @@ class Plans:
         self._sink = sink
         self.key = f"{table_prefix}{FOLDER}{settings.run_id}-{digest}"
 
-    def find(self) -> Planned | None:
-        """The stored plan, None when there is none or it was forgotten."""
+    def find(self, check: Callable[[Listing], None]) -> Planned | None:
+        """The stored plan, None when there is none or it was forgotten, as one is whose images `check` refuses with a JobError:
+        more may have come."""
         data = self._sink.read(self.key) if self._sink.exists(self.key) else b""
         try:
-            return _parsed(data) if data else None
+            stored = _parsed(data) if data else None
+            if stored:
+                check(stored.listing)
+            return stored
+        except JobError:
+            self.forget()
+            return None
         except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
             raise JobError(
                 "The plan of a run is damaged",

@@ -13,9 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.utils import parse_timestamp
 
-from .errors import Rejected
+from .errors import JobError, Rejected
 from .s3_errors import LATER, code_of, explain
-from .storage import ObjectInfo, Storage, StorageSpec, Update
+from .storage import REPLACE_ATTEMPTS, ObjectInfo, Storage, StorageSpec, Update
 
 # An endpoint that does not answer must be found out within a minute: attempts * (connect + read) at first contact.
 CONNECT_SECONDS = 5
@@ -120,7 +120,18 @@ class S3Storage(Storage):
         self._call(key, "s3:PutObject", lambda: self._put(key, data, content_type))
 
     def put_if_absent(self, key: str, data: bytes, content_type: str) -> bool:
-        return self._put_unless_raced(key, data, content_type, {"IfNoneMatch": "*"})
+        for _ in range(REPLACE_ATTEMPTS):
+            if self._put_unless_raced(key, data, content_type, {"IfNoneMatch": "*"}):
+                return True
+            if self.exists(key):
+                return False
+            time.sleep(random.uniform(0, 0.5))  # noqa: S311  a write that still goes on (409) may yet fail
+        raise JobError(
+            "An object could not be written",
+            self.url(key),
+            f"{REPLACE_ATTEMPTS} times the store said that another write of it went on, and there is none.",
+            "Run the job again; finished work is kept.",
+        )
 
     def _put_unless_raced(self, key: str, data: bytes, content_type: str, condition: dict[str, str]) -> bool:
         try:

@@ -35,7 +35,9 @@ MOMENT_BYTES = 134_217_728
 # More readers would be no sooner done, and each keeps what it had in memory.
 READERS_OF_ALL, READ_BYTES, COPIES_OF_AN_OBJECT = 4, 67_108_864, 3
 MOST_GROUPS = 64
-FEWEST_IN_A_CHUNK = 32
+FEWEST_IN_A_CHUNK, LARGEST_CHUNK, CHUNKS_WANTED = 32, 1024, 64
+SCORING_BYTES = 24  # of a feature: as the table has it, as chosen of it, centred, and what the components miss
+COPIES_OF_A_SAVED_MODEL = 3  # read, held, and written again with the results
 MOST_THREADS = 8
 GRAM_COLUMNS, GRAM_TILE = 4096, 1024
 SQUARES_OF_A_COVARIANCE = 6
@@ -50,7 +52,8 @@ FEWEST_ROWS = 2
 class Demand:
     """What decides: images listed (rows), features of one (columns), components at most, pixels (height times width) and
     weights of the model, the largest picture, the bytes fetched ahead, task slots on this host (0 when nothing is left to
-    compute or others do it), whether there is Spark, and processors."""
+    compute or others do it), whether there is Spark, processors, images in a chunk (0 for what that many rows have), and the
+    components of the model that they are projected onto, in bytes (0 where a PCA is made of them)."""
 
     rows: int
     columns: int
@@ -62,6 +65,8 @@ class Demand:
     slots: int
     spark: bool
     processors: int
+    chunk: int = 0
+    saved_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,12 +117,15 @@ def plan_of(demand: Demand) -> Plan:
     ahead = AHEAD_IMAGES * demand.input_pixels * 3 + demand.ahead_bytes
     return Plan(
         spark=JVM if demand.spark else 0,
-        driver=DRIVER + DECODERS * DECODER + BYTES_A_KEY * demand.rows,
+        driver=DRIVER + DECODERS * DECODER + BYTES_A_KEY * demand.rows + COPIES_OF_A_SAVED_MODEL * demand.saved_bytes,
         slots=demand.slots,
         worker=(WORKER + DECODERS * DECODER if demand.spark else 0) + WEIGHTS_TIMES * demand.weights_bytes + ahead,
         pictures=DECODERS * usual,
         large=large,
-        pca=pca_bytes(demand.rows, demand.columns, demand.components, demand.processors),
+        pca=max(
+            scoring_bytes(demand),
+            0 if demand.saved_bytes else pca_bytes(demand.rows, demand.columns, demand.components, demand.processors),
+        ),
         writing=max(large, DECODERS * usual) + demand.rows * demand.components * BYTES_A_RESULT,
     )
 
@@ -151,6 +159,17 @@ def pca_bytes(rows: int, columns: int, components: int, processors: int = 1) -> 
     if way(rows, columns, components) != "n x n, iterated":
         most = max(most, SQUARES_OF_A_GRAM * gram)
     return rows * columns * FLOAT + min(READ_BYTES, COPIES_OF_AN_OBJECT * rows * columns * FLOAT) + most
+
+
+def scoring_bytes(demand: Demand) -> int:
+    """What the threads hold that make scores of a chunk of features each."""
+    rows = min(demand.rows, demand.chunk or chunk_size(demand.rows))
+    return min(demand.processors, MOST_THREADS) * rows * demand.columns * SCORING_BYTES
+
+
+def chunk_size(images: int, wanted: int = 0) -> int:
+    """Images in a chunk: `wanted`, or so that there are some dozens of chunks of 32 to 1,024."""
+    return wanted or min(LARGEST_CHUNK, max(FEWEST_IN_A_CHUNK, images // CHUNKS_WANTED))
 
 
 def groups(parts: int, columns: int) -> int:

@@ -129,18 +129,16 @@ def _method(settings: Settings, fitted: PcaModel) -> str:
     return way(fitted.n_samples, len(fitted.mean), settings.components)
 
 
-def summary_of(
-    settings: Settings, seconds: Mapping[str, float], fitted: PcaModel, facts: Mapping[str, Any], results: str
-) -> dict[str, Any]:
+def summary_of(manifest: Mapping[str, Any], seconds: Mapping[str, float], results: str) -> dict[str, Any]:
     """What the last event of progress.jsonl says."""
     return {
-        "run_id": settings.run_id,
-        **facts["accounting"],
-        "components": len(fitted.components),
-        "variance_explained": round(float(fitted.explained_variance_ratio.sum()), 6),
+        "run_id": manifest["run_id"],
+        **{name: manifest["accounting"][name] for name in ("listed", "rows", "rejected")},
+        "components": manifest["pca"]["components"],
+        "variance_explained": round(manifest["pca"]["variance_explained"], 6),
         "seconds": dict(seconds),
-        "reused": facts["reused"],
-        "computed": facts["computed"],
+        "reused": manifest["reused"],
+        "computed": manifest["computed"],
         "results": results,
     }
 

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import AbstractSet, Any, Callable, Dict, NamedTuple, Sequence, Tuple
+from typing import AbstractSet, Any, Callable, Dict, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -123,32 +123,49 @@ def _lists(vectors: Sequence[npt.NDArray[np.float32] | None]) -> Any:
 
 
 def read_index(
-    storage: Storage, prefix: str, limits: AbstractSet[str], accept: Callable[[str, Sequence[Outcome]], bool] | None = None
+    storage: Storage,
+    prefix: str,
+    images: Sequence[ImageRef],
+    limits: AbstractSet[str],
+    accept: Callable[[str, Sequence[Outcome]], bool] | None = None,
 ) -> Index:
-    """What the table holds: places by (key, etag). Refusals under other limits than these do not count, nor does an
-    object that accept(name, rows) refuses.
+    """What the table holds of these images: places by (key, etag). Refusals under other limits than these do not count, nor
+    does an object that accept(name, rows) refuses.
 
     Where the same image is there twice, a refusal under one of the limits counts, so that equal runs
     end alike; otherwise the largest object, and the one that sorts first of equal ones.
     """
     objects = [info for info in storage.list(prefix) if info.key.endswith(".parquet")]
     index: Index = {}
+    if not objects:
+        return index
+    # Of other images there may be any number; and of these the listing's strings do, without a second copy.
+    wanted = {name: name for name in ((image.key, image.etag) for image in images)}
     with ThreadPoolExecutor(READERS) as pool:
         for info, rows in zip(objects, pool.map(lambda info: read_outcomes(storage, info.key, info.size), objects)):
             if accept is None or accept(info.key, rows):
-                add_places(index, info.key, rows, limits)
+                add_places(index, info.key, rows, limits, wanted)
     return index
 
 
-def add_places(index: Index, object_key: str, rows: Sequence[Outcome], limits: AbstractSet[str]) -> None:
-    """Enter the rows of an object, but for refusals under other limits and what read_index prefers."""
+def add_places(
+    index: Index,
+    object_key: str,
+    rows: Sequence[Outcome],
+    limits: AbstractSet[str],
+    wanted: Mapping[tuple[str, str], tuple[str, str]] | None = None,
+) -> None:
+    """Enter the rows of an object (only those wanted), but for refusals under other limits and what read_index prefers."""
     for number, (key, etag, stage, reason, limit) in enumerate(rows):
         if limit is not None and limit not in limits:
             continue
-        known = index.get((key, etag))
+        name = (key, etag) if wanted is None else wanted.get((key, etag))
+        if name is None:
+            continue
+        known = index.get(name)
         place = Place(object_key, number, stage, reason, limit, len(rows))
         if known is None or _rank(place) < _rank(known):
-            index[key, etag] = place
+            index[name] = place
 
 
 def _rank(place: Place) -> tuple[bool, int, str]:
