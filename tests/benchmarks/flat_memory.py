@@ -48,11 +48,11 @@ class Sleeping:
         return images.reshape(len(images), -1)[:, :FEATURES].astype(np.float32) + np.float32(time.monotonic() % 7)
 
 
-def resident(pid: str) -> int:
-    """Bytes of a process in memory, 0 when it has gone."""
+def most_resident(pid: str) -> int:
+    """Bytes of a process in memory at most until now, 0 when it has gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS")), 0)
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
     except OSError:
         return 0
 
@@ -85,7 +85,7 @@ def watch(peaks: dict[str, int], stop: threading.Event) -> None:
     """Keep the largest process of each kind."""
     while not stop.wait(0.5):
         for kind, pids in family().items():
-            peaks[kind] = max([peaks.get(kind, 0), *map(resident, pids)])
+            peaks[kind] = max([peaks.get(kind, 0), *map(most_resident, pids)])
 
 
 def pictures(images: int, folder: Path) -> None:
@@ -139,7 +139,6 @@ def main() -> None:
         return
     path = f"{TOP / 'files/pipeline'}:{Path(__file__).parent}"
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": path, "PYSPARK_SUBMIT_ARGS": SUBMIT}
-    environment["MALLOC_ARENA_MAX"] = "2"  # as run.yml sets it
     for images in options.images:
         command = [sys.executable, __file__, "--one", "--images", str(images), "--milliseconds", str(options.milliseconds)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

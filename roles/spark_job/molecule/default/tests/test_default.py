@@ -34,8 +34,7 @@ def test_it_ran_once_as_its_own_user_from_the_exact_generation(host: Any) -> Non
     with host.sudo():
         lines = host.file(f"{FOLDER}/job.log").content_string.splitlines()
     assert len(lines) == 1
-    variables = ("JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1", "MALLOC_ARENA_MAX=2")
-    options = " ".join(["--name orchard molecule", *(f"--conf spark.executorEnv.{variable}" for variable in variables)])
+    options = "--name orchard molecule --conf spark.executorEnv.JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1"
     assert lines[0].startswith(f"molecule spark /home/spark {options} /opt/")
     assert f"{GENERATION}/pipeline/image_pca/job.py --settings {FOLDER}/settings.json" in lines[0]
 
