@@ -3,6 +3,7 @@
 
   tests/faults/kill_sweep.py small            every task of the roles release and generation, with small archives
   tests/faults/kill_sweep.py small --points 6 --seed 3       a sample
+  tests/faults/kill_sweep.py small --share 1/2 --lab one     every second point; the others beside it with --share 2/2 --lab two
   tests/faults/kill_sweep.py site --points 12                points of a whole site.yml: half of a first run, half of a bump
 
 Needs `. bin/activate test`. About every second point takes the host's processes with it. Prints one line a point, and a table.
@@ -50,12 +51,13 @@ class Sweep(Small, Killed):
         return {"bump": self.whole("1"), "first": "nothing"}[scenario], self.whole("2")
 
 
-def sweep(small: Sweep, scenario: str, points: int, chance: random.Random) -> list[Ended]:
-    """Kill at `points` tasks (0: at every one)."""
+def sweep(small: Sweep, scenario: str, points: int, chance: random.Random, share: tuple[int, int] = (1, 1)) -> list[Ended]:
+    """Kill at `points` tasks (0: at every one); of these points, at a share."""
     tasks, wanted = small.reference(scenario)
     kills = every_task(scenario, tasks, chance)
     if points:
         kills = sorted(chance.sample(kills, points), key=lambda kill: kill.task)
+    kills = kills[share[0] - 1 :: share[1]]
     return tried(small, scenario, kills, tasks, wanted)
 
 
@@ -63,6 +65,14 @@ def site_sweep(site: SiteSweep, scenario: str, points: int, chance: random.Rando
     """Kill at `points` moments of a whole site.yml."""
     tasks, wanted = site.reference(scenario)
     return tried(site, scenario, anywhere(tasks, points, chance), tasks, wanted)
+
+
+def share_of(text: str) -> tuple[int, int]:
+    """Read N/M."""
+    number, _, of = text.partition("/")
+    if not 1 <= int(number) <= int(of):
+        raise ValueError(text)
+    return int(number), int(of)
 
 
 def main() -> int:
@@ -74,6 +84,7 @@ def main() -> int:
     parser.add_argument(
         "--points", type=int, default=0, help=f"small: of each scenario, 0 for every task; site: of both, 0 for {SITE_POINTS}"
     )
+    parser.add_argument("--share", type=share_of, default=(1, 1), metavar="N/M", help="small: each M-th point, from the N-th on")
     parser.add_argument("--seed", type=int, default=3)
     asked: Any = parser.parse_args()
     host = Host(asked.lab)
@@ -88,7 +99,7 @@ def main() -> int:
         host.up()
         small = Sweep(host)
         for scenario in scenarios:
-            found += sweep(small, scenario, asked.points, chance)
+            found += sweep(small, scenario, asked.points, chance, asked.share)
     print(table(found))
     return int(any(each.problem for each in found))
 
