@@ -146,10 +146,22 @@ def preflight_version_problems(
     return found
 
 
+def preflight_renamed(overrides: Mapping[str, Any], stack: Mapping[str, Any]) -> list[str]:
+    """The parts of a stack that are overridden by another version of the same file: component, or component.archive."""
+    found = []
+    for name, value in overrides.items():
+        known = stack.get(name)
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            other = "version" in value and str(value["version"]) != str(known.get("version"))
+            found += [name] if other and "file" in known and "file" not in value else []
+            found += [f"{name}.{inner}" for inner in preflight_renamed(value, known)]
+    return found
+
+
 class FilterModule:
     """Makes the functions above known to Ansible."""
 
     def filters(self) -> dict[str, Any]:
         """Name → function."""
-        functions = (preflight_pins, preflight_parts, preflight_nearest, preflight_version_problems)
+        functions = (preflight_pins, preflight_parts, preflight_nearest, preflight_version_problems, preflight_renamed)
         return {function.__name__: function for function in functions}

@@ -42,10 +42,12 @@ KEPT = "edited, its size and time kept"
 # Of these only a run with verify=full looks at the content.
 WITH_FULL = (KEPT,)
 OURS = "/opt/orchard /home/spark/.aws /home/spark/.hadoop /var/lib/orchard"
-# Content only where it is small and ours: what is large is told by size, and by its own digests.
+# Content only where it is small and ours: what is large is told by size, and by its own digests. Jupyter's password is drawn
+# anew by each first run, as is the name that TensorFlow gives a model.
 SITE_STATE = rf"""
 find {OURS} -name __pycache__ -prune -o -printf '%p %y %m %u %g %l\n' | sort
-find {OURS} -path '*/site-packages' -prune -o -type f -size -100k ! -name .complete ! -name .files ! -name '*.pyc' -print0 |
+find {OURS} -path '*/site-packages' -prune -o -type f -size -100k ! -name .complete ! -name .files ! -name '*.pyc' \
+  ! -name jupyter-password ! -name fingerprint.pb -print0 |
   xargs -0 sha256sum | sort -k 2
 """
 IDENTITIES = "find {roots} -printf '%p\\t%i %T@\\n' 2>/dev/null | sort; true"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 from drift import SITE_STATE
@@ -22,7 +23,13 @@ basename "$PWD"
 def copied(tree: Path, to: Path) -> None:
     """Copy a whole tree, which is there under its name only when it is whole."""
     new = to.with_name(f".{to.name}.copy")
-    subprocess.run(["rm", "-rf", "--one-file-system", str(new), str(to)], check=True)
+    remove = ["rm", "-rf", "--one-file-system", str(new), str(to)]
+    for _ in range(60):
+        if not subprocess.run(remove, check=False, stderr=subprocess.DEVNULL).returncode:
+            break
+        time.sleep(0.5)  # what was killed a moment ago may still write a file
+    else:
+        raise AssertionError(f"{to} cannot be removed")
     subprocess.run(["cp", "-a", str(tree), str(new)], check=True)
     new.rename(to)
 

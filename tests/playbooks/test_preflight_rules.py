@@ -94,7 +94,12 @@ class Judge:
         inventory.write_text("".join(lines))
         stacks = {
             "stacks": {
-                "made": {"python": {"minimum": "3.10"}, "java": {}, "spark": {}},
+                "made": {
+                    "python": {"minimum": "3.10"},
+                    "java": {},
+                    "spark": {},
+                    "scala": {"version": "2.12.10", "file": "scala.tgz"},
+                },
             }
         }
         command = [
@@ -114,7 +119,7 @@ def judge(tmp_path: Path) -> Judge:
 
 def test_every_rule_is_tested_here() -> None:
     assert {rule["id"] for rule in _rules("host")} == set(BAD_HOSTS) | {"reachable", "one_name", "system_unproven"}
-    assert {rule["id"] for rule in _rules("setting")} == set(BAD_SETTINGS) | {"outside_cluster"}
+    assert {rule["id"] for rule in _rules("setting")} == set(BAD_SETTINGS) | {"outside_cluster", "renamed_version"}
     for rule in [*_rules("host"), *_rules("setting")]:
         assert set(rule) >= {"id", "holds", "reason", "todo", "source"}
 
@@ -240,6 +245,11 @@ def test_an_override_is_judged_together_with_the_rest(judge: Judge) -> None:
     )
     assert found["spark30_java"] == "good, small" and found["memory"] == "small"
     assert "The nearest combination that works: java 11 instead of 21" in " ".join(done.stdout.split())
+
+
+def test_an_override_that_would_rename_an_old_file_is_refused(judge: Judge) -> None:
+    done, found = judge({"good": GOOD_HOST}, {**GOOD_SETTINGS, "stack_overrides": {"scala": {"version": "2.12.18"}}})
+    assert set(found) == {"renamed_version"} and "another version of scala" in " ".join(done.stdout.split())
 
 
 def test_an_unknown_rule_cannot_be_skipped(judge: Judge) -> None:

@@ -135,3 +135,17 @@ def test_pins_follow_the_markers_of_a_lock_file() -> None:
     lock += "numpy==2.5.5 ; python_full_version >= '3.12'\nsix==1.17.0\n"
     assert versions.preflight_pins(lock, "3.10.2")["numpy"] == "2.2.6"
     assert versions.preflight_pins(lock, "3.13.5") == {"numpy": "2.5.5", "six": "1.17.0"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        ({"scala": {"version": "2.12.18"}}, ["scala"]),
+        ({"scala": {"version": "2.12.18", "file": "scala-2.12.18.tgz"}}, []),
+        ({"scala": {"version": "2.12.10", "url": "https://mirror.example/scala-2.12.10.tgz"}}, []),
+        ({"java": {"archive": {"version": "8u500"}}}, ["java.archive"]),
+        ({"java": {"versions": ["11"]}, "python": {"version": "3.9"}, "other": {"version": "1"}}, []),
+    ],
+)
+def test_a_version_without_its_file_is_found(overrides: dict[str, Any], found: list[str]) -> None:
+    assert versions.preflight_renamed(overrides, STACKS[OLD]) == found
