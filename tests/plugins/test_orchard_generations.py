@@ -273,11 +273,13 @@ def test_modes_of_the_folders_and_the_record_are_put_right_without_a_new_proof(h
     conf = host.root / "generations" / "1" / "conf"
     for path, mode in ((host.root, 0o700), (host.root / "spark", 0o777), (conf, 0o777), (conf / "orchard.env", 0o600)):
         right = path.stat().st_mode
+        link = (host.root / "current").lstat()
         path.chmod(mode)
         seen = host.provision("1")
         assert "has another mode or owner" in str(seen["drift"]), path
         assert not seen["to_prove"]
         assert path.stat().st_mode == right
+        assert (host.root / "current").lstat() == link, "nothing else is touched"
         assert host.provision("1")["drift"] == ""
 
 
