@@ -136,7 +136,7 @@ class SmallWorld(Small):
             Thing(f"{root}/generations/state.json", FILE, switch),
             Thing(f"{root}/generations", ("mode", "owner"), switch),
             Thing(f"{root}/current", LINK, switch),
-            Thing(root, ("mode", "owner"), (root,)),
+            Thing(root, ("mode", "owner"), (f"{root}/current",)),
         ]
         return found
 
