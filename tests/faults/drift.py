@@ -165,16 +165,16 @@ class SiteWorld:
         """Return one file of each kind."""
         generation = self.host.ssh("readlink /opt/orchard/current")
         parts = {kind: self.host.ssh(f"readlink {generation}/{kind}") for kind in ("spark", "python_env", "pipeline", "model")}
-        switch = ("/opt/orchard/current", "/opt/orchard/generations")
-        home = "/home/spark"
-        keys = (f"{home}/.aws", f"{home}/.hadoop")
+        home, proof = "/home/spark", "/var/lib/orchard/local"  # where Spark's jobs work, those of a proof too
+        switch = ("/opt/orchard/current", "/opt/orchard/generations", proof)
+        keys = (f"{home}/.aws", f"{home}/.hadoop", proof)
         six = self.host.ssh(f"ls {parts['python_env']}/lib/python3*/site-packages/six.py")
         files = self.host.ssh(f"ls {generation}/conf").split()
         return [
-            Thing(f"{parts['spark']}/bin/spark-submit", (*FILE, KEPT), (parts["spark"], "/opt/orchard/downloads")),
-            Thing(six, ("edited", "mode"), (parts["python_env"],)),
-            Thing(f"{parts['pipeline']}/image_pca/job.py", (*FILE, KEPT), (parts["pipeline"],)),
-            Thing(f"{parts['model']}/model.json", ("deleted", "mode", "owner"), (parts["model"],)),
+            Thing(f"{parts['spark']}/bin/spark-submit", (*FILE, KEPT), (parts["spark"], "/opt/orchard/downloads", proof)),
+            Thing(six, ("edited", "mode"), (parts["python_env"], proof)),
+            Thing(f"{parts['pipeline']}/image_pca/job.py", (*FILE, KEPT), (parts["pipeline"], proof)),
+            Thing(f"{parts['model']}/model.json", ("deleted", "mode", "owner"), (parts["model"], proof)),
             *(Thing(f"{generation}/conf/{file}", ("deleted", "edited", "mode", "owner"), switch) for file in files),
             *(Thing(f"{generation}/{kind}", ("deleted", "led elsewhere"), switch) for kind in parts),
             Thing("/opt/orchard/current", LINK, switch),
