@@ -18,6 +18,8 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(?:;\s*([^\\\n]+))?", re.MU
 JARS = {"hadoop-aws": "hadoop_aws", "aws-java-sdk": "sdk_v1", "aws-java-sdk-bundle": "sdk_bundle", "bundle": "sdk_v2"}
 PINNED = {"pandas": "pandas", "pyarrow": "pyarrow", "tensorflow-cpu": "tensorflow"}
 MOST_CHANGES = 3
+# Any of them changes what is downloaded, or is found wrong by its digest.
+FILE_KEYS = frozenset(("file", "url", "sha256"))
 
 
 def preflight_pins(text: str, python: str) -> dict[str, str]:
@@ -147,13 +149,14 @@ def preflight_version_problems(
 
 
 def preflight_renamed(overrides: Mapping[str, Any], stack: Mapping[str, Any]) -> list[str]:
-    """The parts of a stack that are overridden by another version of the same file: component, or component.archive."""
+    """The parts of a stack that get another version and nothing that would lead to another file: component, or
+    component.archive."""
     found = []
     for name, value in overrides.items():
         known = stack.get(name)
         if isinstance(value, Mapping) and isinstance(known, Mapping):
             other = "version" in value and str(value["version"]) != str(known.get("version"))
-            found += [name] if other and "file" in known and "file" not in value else []
+            found += [name] if other and "file" in known and not FILE_KEYS.intersection(value) else []
             found += [f"{name}.{inner}" for inner in preflight_renamed(value, known)]
     return found
 

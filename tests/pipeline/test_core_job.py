@@ -181,7 +181,8 @@ class TestRefusals:
         place.run()
         before = place.file("manifest.json")
         with pytest.raises(JobError, match="complete run of that name"):
-            place.run()
+            place.run(components=2)
+        assert place.run()["rows"] == 6, "it is told again"
         assert place.file("manifest.json") == before
 
     def test_a_failure_while_writing_leaves_nothing_visible(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,7 @@ def test_pins_follow_the_markers_of_a_lock_file() -> None:
     [
         ({"scala": {"version": "2.12.18"}}, ["scala"]),
         ({"scala": {"version": "2.12.18", "file": "scala-2.12.18.tgz"}}, []),
+        ({"scala": {"version": "2.12.18", "sha256": "0" * 64}}, []),
         ({"scala": {"version": "2.12.10", "url": "https://mirror.example/scala-2.12.10.tgz"}}, []),
         ({"java": {"archive": {"version": "8u500"}}}, ["java.archive"]),
         ({"java": {"versions": ["11"]}, "python": {"version": "3.9"}, "other": {"version": "1"}}, []),
