@@ -101,6 +101,10 @@ def test_a_row_without_features_is_never_its_neighbours(storage: Storage) -> Non
         read_features(storage, "features/x.parquet", [0])
 
 
+def test_arrow_keeps_no_memory_of_its_own() -> None:
+    assert pa.default_memory_pool().backend_name == "system"
+
+
 def test_a_table_without_limits_is_read(storage: Storage) -> None:
     ref = ImageRef("images/a", "", "1", 1)
     whole = pq.read_table(io.BytesIO(to_parquet([Row(ref, None, "decode", "No.", "max_pixels=1")])))

@@ -109,5 +109,5 @@ def test_what_was_changed_by_hand_is_repaired_and_nothing_else(host: Host) -> No
 
 def test_an_edit_that_kept_size_and_time_is_found_by_a_full_look(host: Host) -> None:
     world = drift.SmallWorld(host)
-    program = drift.Thing(f"{world.root}/java/2/bin/java", (drift.KEPT,), (f"{world.root}/java/2",))
+    program = drift.Thing(f"{world.root}/java/2/bin/java", (drift.KEPT,), (f"{world.root}/java/2", f"{world.root}/downloads"))
     assert drift.tried(world, drift.Point(program, drift.KEPT), world.state()) == ""
