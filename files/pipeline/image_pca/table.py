@@ -22,7 +22,7 @@ from .errors import JobError, Rejected
 from .listing import ImageRef
 from .storage import ObjectInfo, Storage
 
-# Arrow's own pools keep what they once had: workers would grow with their chunks, the driver with its run. They are no faster here.
+# Arrow's own pools keep what they once had: workers would grow with their chunks, the driver with its run.
 pa.set_memory_pool(pa.system_memory_pool())
 
 PARQUET = "application/vnd.apache.parquet"
