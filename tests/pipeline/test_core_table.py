@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from core_support import Place, encoded, noise, pictures
+from core_support import PIPELINE, Place, encoded, noise, pictures
 from image_pca import features, matrix, table
 from image_pca.errors import JobError, Rejected
 from image_pca.listing import ImageRef
@@ -102,7 +104,9 @@ def test_a_row_without_features_is_never_its_neighbours(storage: Storage) -> Non
 
 
 def test_arrow_keeps_no_memory_of_its_own() -> None:
-    assert pa.default_memory_pool().backend_name == "system"
+    code = "import image_pca.table, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    told = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PIPELINE)}, capture_output=True, check=True)
+    assert told.stdout.split() == [b"system"]
 
 
 def test_a_table_without_limits_is_read(storage: Storage) -> None:

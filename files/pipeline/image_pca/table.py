@@ -22,9 +22,6 @@ from .errors import JobError, Rejected
 from .listing import ImageRef
 from .storage import ObjectInfo, Storage
 
-# Arrow's own pools keep what they once had: workers would grow with their chunks, the driver with its run.
-pa.set_memory_pool(pa.system_memory_pool())
-
 PARQUET = "application/vnd.apache.parquet"
 READERS = 16
 READ_WHOLE_BELOW = 1 << 20
