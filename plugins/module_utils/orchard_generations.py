@@ -98,8 +98,7 @@ class Generations:
         for path in self._folders():
             os.chown(path, os.geteuid(), os.getegid())
             path.chmod(OPEN)
-        if self.record.serving() != name or self.record.drift() or name in self.record.state()["bad"]:
-            self.record.serve(name)
+        self.record.serve(name)
 
     def _folders(self) -> list[Path]:
         """Return the root and the folders of components below it."""

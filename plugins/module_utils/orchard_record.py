@@ -90,6 +90,8 @@ class Record:
     def serve(self, name: str) -> None:
         """Let `current` name `name`, as what served last. The record comes first: only the link decides."""
         state, serving = self.state(), self.serving()
+        if serving == name and name not in state["bad"] and not self.drift():
+            return
         before = [old for old in [*state["served"], serving] if old and old != name and (self.folder / old).is_dir()]
         # Of an entry that is there twice, the later one counts.
         served = [*list(dict.fromkeys(reversed(before)))[::-1], name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from typing import Any, Sequence
@@ -73,9 +74,7 @@ def changes_since(
 
 
 def _ratio(variance_csv: bytes) -> list[float]:
-    lines = variance_csv.decode().splitlines()
-    column = lines[0].split(",").index("explained_variance_ratio")
-    return [float(line.split(",")[column]) for line in lines[1:]]
+    return [float(row["explained_variance_ratio"]) for row in csv.DictReader(io.StringIO(variance_csv.decode()))]
 
 
 def _same_space(one: PcaModel, other: PcaModel) -> float | None:

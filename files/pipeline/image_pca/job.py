@@ -79,7 +79,7 @@ class Job:
         return summary_of(manifest, self.progress.seconds, self.sink.url(self.result.prefix))
 
     def _check(self, listing: Listing) -> None:
-        """Rejections can only make it worse, and the features may take hours."""
+        """Refuse more components than images now: rejections can only make it worse, and the features may take hours."""
         if self.saved is None and len(listing.images) >= FEWEST_ROWS:
             check_count(len(listing.images), self.model.features, self.settings.components)
 

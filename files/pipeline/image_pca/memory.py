@@ -12,7 +12,7 @@ from .features import FeatureModel
 from .listing import ImageRef
 from .pca import PcaModel
 from .settings import Settings
-from .sizes import AHEAD_BYTES, AHEAD_IMAGES, Demand, chunk_size, kept, refusal
+from .sizes import AHEAD_BYTES, AHEAD_IMAGES, Demand, kept, refusal
 
 CGROUP_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -35,7 +35,7 @@ def demand(
         slots=slots,
         spark=spark,
         processors=cores(),
-        chunk=chunk_size(len(images), settings.chunk_images),
+        chunk=settings.chunk_images,
         saved_bytes=0 if saved is None else saved.components.nbytes,
     )
 

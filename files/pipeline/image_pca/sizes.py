@@ -165,7 +165,7 @@ def pca_bytes(rows: int, columns: int, components: int, processors: int = 1) -> 
 
 def scoring_bytes(demand: Demand) -> int:
     """What the threads hold that make scores of a chunk of features each."""
-    rows = min(demand.rows, demand.chunk or chunk_size(demand.rows))
+    rows = min(demand.rows, chunk_size(demand.rows, demand.chunk))
     return min(demand.processors, MOST_THREADS) * rows * demand.columns * SCORING_BYTES
 
 
