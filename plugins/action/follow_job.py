@@ -3,7 +3,8 @@
 The job is a systemd unit that writes one JSON object a line to progress.jsonl. About each second one remote execution
 asks for the unit's state and for what is new in that file. The job does not depend on being watched.
 
-Arguments: unit, folder (of progress.jsonl and job.log), run_id, and again (the command that watches it again).
+Arguments: unit, folder (of progress.jsonl and job.log), run_id, again and logs (the commands that watch it again, and bring its
+logs).
 Result: the job's last event under `summary`; a job that failed or died fails the task, with one message.
 """
 
@@ -220,7 +221,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """See the module's text."""
 
     _requires_connection = True
-    _VALID_ARGS = frozenset({"unit", "folder", "run_id", "again"})
+    _VALID_ARGS = frozenset({"unit", "folder", "run_id", "again", "logs"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Watches until the unit has ended; see the module's text for the result."""
@@ -230,8 +231,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         args = self._task.args
         unit, folder = str(args["unit"]), str(args["folder"])
         host = str((task_vars or {}).get("inventory_hostname", "the host"))
-        fetch = f"ansible-playbook playbooks/logs.yml -e run_id={args['run_id']}"
-        log = f"{folder}/job.log on {host}; `{fetch}` brings it, and those of executors"
+        log = f"{folder}/job.log on {host}; `{args['logs']}` brings it, and those of executors"
         wish = os.environ.get("ORCHARD_PROGRESS", "auto")
         screen = Screen(_TERMINAL if wish == "auto" else wish == "moving", _COLUMNS)
         screen.line(f"Run {args['run_id']} on {host}. Ctrl-C leaves it running; to watch it again: {args['again']}")

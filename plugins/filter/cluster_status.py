@@ -21,9 +21,9 @@ def _units(answer: Answer) -> str:
     return ", ".join(f"{name} {state}" for name, state in names.items()) or "no daemons"
 
 
-def _host(name: str, answer: Answer | None, worker: Mapping[str, Any], width: int) -> list[str]:
+def _host(name: str, answer: Answer | None, worker: Mapping[str, Any], width: int, provision: str) -> list[str]:
     if not answer:
-        return [f"  {name:<{width}}  does not answer, or is not provisioned: `ansible-playbook site.yml` says which"]
+        return [f"  {name:<{width}}  does not answer, or is not provisioned: `{provision}` says which"]
     memory = answer["memory_mb"]
     used = (
         f"; executors have {worker['coresused']} of {worker['cores']} cores,"
@@ -91,8 +91,11 @@ def status_answer(registered: Mapping[str, Any]) -> dict[str, Any] | None:
     return dict(json.loads(registered["stdout"])) if registered.get("rc") == 0 else None
 
 
-def status_story(answers: Mapping[str, Answer | None]) -> str:
-    """Return the whole story. answers: host → what status.py said, None if it said nothing."""
+def status_story(answers: Mapping[str, Answer | None], provision: str) -> str:
+    """Return the whole story.
+
+    answers: host → what status.py said, None if it said nothing; provision: the command that runs site.yml on these hosts.
+    """
     page: Mapping[str, Any] = next((answer["cluster"] for answer in answers.values() if answer and answer["cluster"]), {})
     # Workers that were lost stay on the page for a while, dead.
     workers = {worker["host"]: worker for worker in page.get("workers", []) if worker["state"] != "DEAD"}
@@ -107,7 +110,7 @@ def status_story(answers: Mapping[str, Answer | None]) -> str:
     lines.append("Hosts")
     for host, answer in answers.items():
         address = answer["worker_address"] if answer else ""
-        lines += _host(host, answer, workers.get(address, {}), width)
+        lines += _host(host, answer, workers.get(address, {}), width, provision)
         if page and address and address not in workers:
             lines.append(
                 f"  {'':<{width}}  THE MASTER DOES NOT COUNT IT: journalctl -u orchard-spark-worker there; site.yml puts it right"

@@ -68,7 +68,11 @@ def test_no_lab_is_removed_by_a_name_that_leads_elsewhere(name: str, tmp_path: P
 
 @pytest.mark.parametrize(
     "playbook",
-    ["site", "run", *(f"playbooks/{name}" for name in ("upload", "fetch", "features_gc", "probe", "logs", "cancel", "drain", "tunnel"))],
+    [
+        "site",
+        "run",
+        *(f"playbooks/{name}" for name in ("upload", "fetch", "features_gc", "probe", "logs", "cancel", "drain", "tunnel")),
+    ],
 )
 def test_a_lab_that_does_not_stand_is_an_error_and_not_a_success(playbook: str) -> None:
     done = run("ansible-playbook", f"{playbook}.yml", lab="never-made")

@@ -133,7 +133,7 @@ def test_control_c_leaves_the_job_running_and_another_run_watches_it_again() -> 
     ]
     done = watched(command, keys)
     assert done.status != 0 and "PLAY RECAP" not in done.output, done.output
-    assert f"to watch it again: ansible-playbook run.yml -e run_id={LEFT}" in done.output
+    assert f"to watch it again: ansible-playbook -e lab_name={LAB} run.yml -e run_id={LEFT}" in done.output
     assert "active" in on_master(f"systemctl is-active orchard-job-{LEFT}.service").output.split()
     again = go(run_id=LEFT)
     assert again.status == 0, again.output
@@ -265,7 +265,7 @@ def test_another_model_than_the_provisioned_one_is_refused() -> None:
 
 def test_an_unprovisioned_host_is_told_in_one_sentence() -> None:
     told = refused(orchard_root="/opt/nothing-here", preflight_skip=["disk"])
-    assert "run `ansible-playbook site.yml` first" in told
+    assert f"run `ansible-playbook -e lab_name={LAB} site.yml` first" in told
 
 
 def test_the_host_sees_its_4_gigabytes_and_gets_no_more(first: Result) -> None:

@@ -109,11 +109,11 @@ def test_status_names_what_differs_and_which_worker_is_lost() -> None:
         "worker-3": None,
     }
     assert status.status_differences(answers) == ["spark: 4.1.4-aaaaaaaa on master, worker-1; 4.0.0-bbbbbbbb on worker-2"]
-    story = status.status_story(answers)
+    story = status.status_story(answers, "ansible-playbook -i mine site.yml")
     assert "1 workers alive, 1 of 2 cores and 1.0 of 4.0 GB in use" in story
     assert "executors have 1 of 2 cores" in story
     assert story.count("THE MASTER DOES NOT COUNT IT") == 1
-    assert "worker-3  does not answer, or is not provisioned" in story
+    assert "worker-3  does not answer, or is not provisioned: `ansible-playbook -i mine site.yml` says which" in story
     assert "a  runs: features 3 of 9, 1.5 images/s, 4 s left" in story
     assert "b  not running; it ended without a word" in story
     assert "Orchard a  1 cores, 5 s, RUNNING" in story

@@ -20,7 +20,7 @@ PLAYBOOK = """
   gather_facts: false
   tasks:
     - name: The job has ended
-      follow_job: {unit: orchard-job-x, folder: FOLDER, run_id: x, again: watch again}
+      follow_job: {unit: orchard-job-x, folder: FOLDER, run_id: x, again: watch again, logs: bring logs}
       register: followed
     - ansible.builtin.debug: {var: followed.summary.rows}
 """
