@@ -76,12 +76,13 @@ def test_back_twice_and_no_further_and_what_was_left_is_not_taken_unasked(small:
     no_further = back(small)
     assert no_further.status != 0
     assert f"there is no generation left that served before {first}" in said(no_further)
+    assert "with -e accept_bad=true, if a rollback has left and marked just those" in said(no_further)
     assert small.tree() == before
 
     refused = small.play("2")
     assert refused.status != 0
     assert f"Why: {REASON}" in said(refused)
-    assert "-e accept_bad=true" in said(refused)
+    assert "site.yml -e accept_bad=true" in said(refused)
     assert serving(small) == first
     assert small.play("1").must("the inputs of what serves").changed == 0
     small.play("2", None, small_setting="colour green\n").must("other inputs")
