@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from conftest import run
 def test_help_names_the_options(top: Path) -> None:
     done = run("bin/demo", "--help")
     assert done.status == 0
-    for option in ("--images", "--stack", "--lab", "--down"):
+    for option in ("--images", "--stack", "--lab", "--workers", "--down"):
         assert option in done.output
 
 
@@ -25,6 +26,8 @@ def test_help_names_the_options(top: Path) -> None:
         (["--lab", "", "--down"], "'' cannot be the name of a lab"),
         (["--lab", "..", "--down"], "'..' cannot be the name of a lab"),
         (["--lab", "My Lab"], "'My Lab' cannot be the name of a lab"),
+        (["--stack", "spark-9"], "there is no stack 'spark-9'"),
+        (["--workers", "many"], "'many' is no number of workers"),
     ],
 )
 def test_a_wrong_option_is_one_message_with_advice(arguments: list[str], says: str) -> None:
@@ -33,6 +36,36 @@ def test_a_wrong_option_is_one_message_with_advice(arguments: list[str], says: s
     assert says in done.output
     assert "Why:" in done.output
     assert "What to do:" in done.output
+
+
+def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "apples").mkdir()
+    done = run("bin/demo", "--images", tmp_path)
+    assert done.status == 2
+    assert f"{tmp_path} holds no files" in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "== The lab stands, with the 2 workers it has; --workers 0 removes them"),
+        (["--workers", "1"], "== The lab stands, with 1 of the 2 workers it has; the others are removed"),
+        (["--workers", "2"], "== The lab stands\n"),
+    ],
+)
+def test_what_becomes_of_workers_is_said_before_it_is_done(options: list[str], says: str, tmp_path: Path) -> None:
+    """The lab's description lacks addresses, and so the first step ends before it does anything."""
+    (tmp_path / "picture.png").touch()
+    described = tmp_path / "labs" / "default" / "hosts.yml"
+    described.parent.mkdir(parents=True)
+    described.write_text(json.dumps({"hosts": {name: {"groups": ["spark_workers"]} for name in ("worker-1", "worker-2")}}))
+    done = run(
+        "bin/demo", "--images", tmp_path, *options, environment={**os.environ, "ORCHARD_LAB_DIR": str(described.parents[1])}
+    )
+    assert done.status not in {0, 2}, done.output
+    assert says in done.output
+    assert "is no description of a lab" in done.output
+    assert "bin/demo: this step failed: The lab stands" in done.output
 
 
 def test_without_root_it_says_what_to_do_instead() -> None:
