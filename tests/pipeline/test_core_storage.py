@@ -127,6 +127,36 @@ def test_nothing_to_list_is_an_error_that_names_the_place(storage: Storage) -> N
     with pytest.raises(JobError, match="No images were found") as error:
         list_images(storage, Location(storage.spec.root, "nothing/"))
     assert "nothing/" in error.value.where
+    assert error.value.why == "There is no object there."
+
+
+@pytest.mark.parametrize(
+    ("prefix", "says"),
+    [
+        ("images/dmeo/", " There is images/demo/ beside it."),
+        ("images/demo/apples/", " There are images/demo/1.jpg, images/demo/pears/ beside it."),
+        ("imagse/demo/", " There are images/, many/ beside it."),
+        ("many/none/", " There are many/0.jpg, many/1.jpg, many/2.jpg, many/3.jpg, many/4.jpg and more beside it."),
+    ],
+)
+def test_a_prefix_without_images_is_told_what_is_beside_it(storage: Storage, prefix: str, says: str) -> None:
+    for key in ("images/demo/1.jpg", "images/demo/pears/1.jpg", *(f"many/{number}.jpg" for number in range(9))):
+        put(storage, key)
+    if storage.spec.root.startswith("s3://"):
+        put(storage, prefix, b"")
+    with pytest.raises(JobError, match="No images were found") as error:
+        list_images(storage, Location(storage.spec.root, prefix))
+    assert error.value.why == "There is no object there." + says
+
+
+def test_what_is_beside_a_prefix_may_be_unknown(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise JobError("The store refuses", "there", "It may not be listed.", "Ask.")
+
+    monkeypatch.setattr(storage, "names", refused)
+    with pytest.raises(JobError, match="No images were found") as error:
+        list_images(storage, Location(storage.spec.root, "nothing/"))
+    assert error.value.why == "There is no object there."
 
 
 class TestFolder:

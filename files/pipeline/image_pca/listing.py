@@ -9,6 +9,8 @@ from .errors import JobError
 from .settings import Location
 from .storage import Storage
 
+NEIGHBOURS = 5
+
 
 class ImageRef(NamedTuple):
     """One listed object. label: the name of its parent folder, "" right under the prefix."""
@@ -49,8 +51,25 @@ def list_images(storage: Storage, location: Location) -> Listing:
         raise JobError(
             "No images were found",
             location.url(),
-            "There is no object there.",
+            "There is no object there." + _neighbours(storage, location.prefix),
             "Check the place (bucket, images_prefix or --images), or upload some images.",
         )
     images.sort(key=lambda image: image.key.encode("utf-8", "surrogatepass"))
     return Listing(images, markers)
+
+
+def _neighbours(storage: Storage, prefix: str) -> str:
+    """A sentence that names what is beside the prefix, or beside what it is in; none where that may not be known."""
+    while prefix:
+        above = prefix[: prefix.rstrip("/").rfind("/") + 1]
+        try:
+            # The prefix and what is above it may be there themselves, as empty objects.
+            names = [name for name in storage.names(above, NEIGHBOURS + 3) if name not in (prefix, above)]
+        except JobError:
+            return ""
+        if names:
+            more = " and more" if len(names) > NEIGHBOURS else ""
+            shown = ", ".join(names[:NEIGHBOURS])
+            return f" There {'is' if len(names) == 1 else 'are'} {shown}{more} beside it."
+        prefix = above
+    return ""

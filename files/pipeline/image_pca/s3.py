@@ -56,6 +56,12 @@ class S3Storage(Storage):
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
 
+    def names(self, prefix: str, most: int) -> tuple[str, ...]:
+        request = {"Bucket": self.bucket, "Prefix": prefix, "Delimiter": "/", "MaxKeys": most}
+        page = self._call(prefix, "s3:ListBucket", lambda: self._client.list_objects_v2(**request))
+        folders = [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
+        return tuple(sorted(folders + [entry["Key"] for entry in page.get("Contents", ())]))
+
     def _page(self, request: dict[str, Any]) -> Any:
         if self._reached:
             return self._patiently(request["Prefix"], lambda: self._client.list_objects_v2(**request))

@@ -53,6 +53,10 @@ class Storage:
         """All objects whose key begins with prefix, in the order of the keys' UTF-8 bytes."""
         raise NotImplementedError
 
+    def names(self, prefix: str, most: int) -> tuple[str, ...]:
+        """Up to `most` of the keys right under the prefix, folders with a slash at the end; empty objects count as well."""
+        raise NotImplementedError
+
     def get(self, key: str, if_match: str = "") -> bytes:
         """The whole object. Rejected (transient) when it is gone, unreadable or no longer has that etag."""
         raise NotImplementedError
@@ -163,8 +167,17 @@ class LocalStorage(Storage):
                         found.append(info)
         yield from sorted(found, key=lambda info: info.key.encode("utf-8", "surrogateescape"))
 
+    def names(self, prefix: str, most: int) -> tuple[str, ...]:
+        if not (self.root / prefix).is_dir():
+            return ()
+        try:
+            entries = [entry for entry in os.scandir(self.root / prefix) if not entry.name.startswith(".orchard-")]
+        except OSError as error:
+            raise folder_error(error, "Listing", self.root / prefix) from error
+        return tuple(sorted(_shown(prefix + entry.name) + ("/" if entry.is_dir() else "") for entry in entries)[:most])
+
     def _info(self, path: Path, key: str) -> ObjectInfo | None:
-        name = key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        name = _shown(key)
         try:
             status = path.stat()
         except OSError:
@@ -255,6 +268,11 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _shown(key: str) -> str:
+    """The key with whatever of it is not UTF-8 written out."""
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _identity(folder: Path) -> tuple[int, int]:
