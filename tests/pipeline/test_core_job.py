@@ -75,6 +75,7 @@ def test_the_files_of_a_run_are_what_the_manifest_says(place: Place) -> None:
     assert sum(part["rows"] for part in manifest["feature_objects"]) == 30
     assert manifest["settings"]["standardize"] is True
     assert manifest["versions"]["numpy"] == np.__version__
+    assert list(manifest["seconds"]) == ["listing", "features", "pca", "writing"]
     assert "<html" in place.file("report.html").decode().lower()
 
 

@@ -251,7 +251,7 @@ class Job:
         manifest = manifest_of(
             self.settings,
             self.model,
-            seconds=self.progress.seconds,
+            seconds=self.progress.seconds_so_far(),
             listing=listing,
             objects=objects,
             fitted=fitted,

@@ -47,6 +47,10 @@ class Progress:
         self._emit({"event": "stage_end", "stage": name, "seconds": self.seconds[name]})
         self._say(f"{name}: {self.seconds[name]:.1f} s", last=True)
 
+    def seconds_so_far(self) -> dict[str, float]:
+        """The seconds of the stages that have ended, and of the one at work."""
+        return {**self.seconds, self._stage: round(time.monotonic() - self._started, 3)}
+
     def update(self, done: int, total: int | None, force: bool = False, new: int | None = None) -> None:
         """Tell how far the stage is: done and total are images, or steps of the writing.
 
