@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from conftest import TOP, Result, run
+from lab_components import keep, lay
 from run_support import pictures
 
 # With a name given, that lab is used and left as it is: quick while one writes tests. One lab at a time has its name in LAB.
@@ -55,8 +56,11 @@ def standing(name: str, workers: int, **site: object) -> Iterator[Result]:
     if not GIVEN:
         run("ansible-playbook", "playbooks/lab_down.yml", lab=LAB)
         done("playbooks/lab.yml", lab_workers=workers)
+        lay(LAB, "master", *(f"worker-{number + 1}" for number in range(workers)))
     try:
-        yield done("site.yml", **site)
+        first = done("site.yml", **site)
+        keep(LAB)
+        yield first
     finally:
         if not GIVEN:
             run("ansible-playbook", "playbooks/lab_down.yml", lab=LAB)

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 import yaml
 from conftest import TOP, Result, run
+from lab_components import lay
 from lab_support import Lab
 from stacks_support import OVERRIDES, STANDINS, need_standins
 
@@ -104,6 +105,8 @@ def a_probed_lab(lab: str, stack: str, folder: Path, given: bool) -> Iterator[Pr
     binds = json.dumps({"lab_binds": [f"{STANDINS}:/srv/standins"] if stack in OVERRIDES else []})
     done = run("ansible-playbook", "playbooks/lab.yml", "--extra-vars", binds, lab=lab)
     assert done.status == 0, done.output[-6000:]
+    if stack == "spark-4.1":
+        lay(lab, "master")
     found = Probed(lab, stack, folder)
     done = found.site(probe_users=policies())
     assert done.status == 0, done.output[-6000:]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aws_support import Account, good, said
 from conftest import TOP, Result
+from lab_components import keep, lay
 from lab_support import Lab
 from run_support import pictures
 
@@ -77,6 +78,7 @@ def glued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glued]:
     lab = Lab(LAB)
     lab.down()
     lab.up()
+    lay(LAB, "master")
     try:
         with AccountOfTheLab(tmp_path_factory.mktemp("aws"), "glue", BUCKET) as account:
             yield Glued(lab, account)
@@ -108,6 +110,7 @@ def test_a_stack_whose_s3a_cannot_use_the_role_is_refused_before_anything_change
 def test_the_host_is_provisioned_by_its_role_alone(glued: Glued) -> None:
     glued.metadata_service()
     good(glued.play("../site"))
+    keep(LAB)
     found = glued.on_master("sudo find /home/spark/.aws /home/spark/.hadoop -type f -exec cat {} +")
     assert glued.lab.keys["job_secret_key"] not in found and "secret" not in found
 

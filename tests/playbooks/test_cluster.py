@@ -31,6 +31,7 @@ from cluster_support import (
     wait_for,
 )
 from conftest import TOP, Result
+from lab_components import lay
 
 sys.path.insert(0, str(TOP / "tests" / "faults"))
 
@@ -110,6 +111,7 @@ def test_who_has_no_secret_is_refused(first: Result) -> None:
 
 def test_a_new_host_joins_and_nothing_changes_elsewhere(first: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     done("playbooks/lab.yml", lab_workers=2)
+    lay(cluster_support.LAB, "worker-2")
     since = "systemctl show -p ActiveEnterTimestampMonotonic orchard-spark-master orchard-spark-worker"
     before = [on(host, since) for host in ("master", "worker-1")]
     joined = done("site.yml")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import Result, run
 from jupyter_support import free_port, started, visit
+from lab_components import lay
 from provisioning import NOTHING, Site, a_site, executions
 from run_support import pictures
 
@@ -42,6 +43,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         assert done.status == 0, done.output[-4000:]
         if GIVEN:
             lab.shell(f"rm -f {HASH}")
+        else:
+            lay(lab.lab, "master")
         yield lab
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import TOP, Result
+from lab_components import keep
 from provisioning import NOTHING, Site, a_site, executions
 
 MOST_EXECUTIONS = 25
@@ -40,6 +41,7 @@ def first(site: Site, fresh: Result) -> Result:
     assert fresh.status == 0, fresh.output[-6000:]
     done = site.provision("--diff")
     assert done.status == 0, done.output[-6000:]
+    keep(site.lab)
     return done
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import run_support
 from conftest import Result, run
+from lab_components import keep, lay
 from run_support import CONTROL_C, GIVEN, LAB, message, on_master, picture, pictures, play, watched
 
 PICTURES = 24
@@ -33,7 +34,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         places[prefix] = tmp_path_factory.mktemp("pictures")
         pictures(places[prefix], number)
     (places["images/one/"] / "broken.png").write_bytes(picture(1)[:50])
-    steps = [play("playbooks/lab.yml", lab_name=LAB, lab_memory_mb=MEMORY_MB), play("site.yml")]
+    steps = [play("playbooks/lab.yml", lab_name=LAB, lab_memory_mb=MEMORY_MB)]
+    lay(LAB, "master")
+    steps.append(play("site.yml"))
+    keep(LAB)
     for prefix, folder in places.items():
         steps.append(play("playbooks/upload.yml", image_source=str(folder), images_prefix=prefix))
     for step in steps:

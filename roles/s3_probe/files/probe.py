@@ -181,31 +181,33 @@ def explain_java(error: Exception) -> dict[str, Any]:
     return {"chain": chain, "code": code, "status": status}
 
 
-def start_spark(master: str) -> Any:
-    """Return a session with the generation's own settings."""
-    home = Path(os.environ["SPARK_HOME"])
-    sys.path[:0] = [str(home / "python"), *map(str, (home / "python" / "lib").glob("py4j-*.zip"))]
-    from pyspark.sql import SparkSession  # noqa: PLC0415
+class Spark:
+    """Spark's Java with the generation's own settings; a context, which takes most of the time, only when a task is run."""
 
-    builder = SparkSession.builder.appName("orchard-s3-probe").master(master).config("spark.ui.enabled", "false")
-    for name, value in IMPATIENT.items():
-        builder = builder.config(f"spark.hadoop.{name}", value)
-    return builder.getOrCreate()
+    def __init__(self, master: str) -> None:
+        home = Path(os.environ["SPARK_HOME"])
+        sys.path[:0] = [str(home / "python"), *map(str, (home / "python" / "lib").glob("py4j-*.zip"))]
+        from pyspark import SparkConf, SparkContext  # noqa: PLC0415
+
+        settings = SparkConf().setAppName("orchard-s3-probe").setMaster(master).set("spark.ui.enabled", "false")
+        settings.setAll([(f"spark.hadoop.{name}", value) for name, value in IMPATIENT.items()])
+        SparkContext._ensure_initialized(conf=settings)
+        self.jvm, self.context = SparkContext._jvm, lambda: SparkContext.getOrCreate(settings)
+        self.conf = self.jvm.org.apache.spark.SparkConf(True)
+        self.hadoop = self.jvm.org.apache.spark.deploy.SparkHadoopUtil.get().newConfiguration(self.conf)
 
 
-def about_s3a(spark: Any, found: Any) -> dict[str, Any]:
+def about_s3a(spark: Spark, found: Any) -> dict[str, Any]:
     """Versions, jars and settings of S3A; of keys only whether they are the same as boto3's."""
-    jvm, context = spark.sparkContext._jvm, spark.sparkContext
-    hadoop = context._jsc.hadoopConfiguration()
+    jvm, hadoop = spark.jvm, spark.hadoop
     loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
     jars = {}
     for name, path in CLASSES.items():
         place = loader.getResource(path)
         jars[name] = place.toString().split("!")[0].rsplit("/", 1)[-1] if place is not None else ""
     key, secret = hadoop.get("fs.s3a.access.key") or "", hadoop.get("fs.s3a.secret.key") or ""
-    driver = jvm.java.lang.System.getProperty(V4)
     return {
-        "spark": spark.version,
+        "spark": jvm.org.apache.spark.package.SPARK_VERSION(),
         "java": jvm.java.lang.System.getProperty("java.version"),
         "hadoop": jvm.org.apache.hadoop.util.VersionInfo.getVersion(),
         "jars": jars,
@@ -215,15 +217,14 @@ def about_s3a(spark: Any, found: Any) -> dict[str, Any]:
         "access_key": key,
         "same_access_key": bool(found) and key == found.access_key,
         "same_secret": bool(found) and secret == found.secret_key,
-        "v4_driver": driver not in (None, "false"),
-        "v4_executors": f"-D{V4}" in (context.getConf().get("spark.executor.extraJavaOptions") or ""),
+        "v4_driver": jvm.java.lang.System.getProperty(V4) not in (None, "false"),
+        "v4_executors": f"-D{V4}" in spark.conf.get("spark.executor.extraJavaOptions", ""),
     }
 
 
-def ask_s3a(spark: Any, bucket: str, keys: Keys, steps: Steps) -> None:
-    """Connect, list, write, read back here and in a task, read what boto3 wrote, delete."""
-    jvm, context = spark.sparkContext._jvm, spark.sparkContext
-    root, (key, text) = f"s3a://{bucket}/", keys.mine["s3a"]
+def ask_s3a(spark: Spark, bucket: str, keys: Keys, steps: Steps) -> None:
+    """Connect, list, write, read back; where that went well also in a task, and what boto3 wrote; delete."""
+    jvm, root, (key, text) = spark.jvm, f"s3a://{bucket}/", keys.mine["s3a"]
 
     def path(name: str) -> Any:
         return jvm.org.apache.hadoop.fs.Path(root + name)
@@ -242,18 +243,19 @@ def ask_s3a(spark: Any, bucket: str, keys: Keys, steps: Steps) -> None:
 
     def read_in_task(name: str) -> None:
         their_key, their_text = keys.mine[name]
-        differs(their_text, "".join(context.textFile(root + their_key, 1).collect()))
+        differs(their_text, "".join(spark.context().textFile(root + their_key, 1).collect()))
 
-    uri, hadoop = jvm.java.net.URI(root), context._jsc.hadoopConfiguration()
-    files = attempt(steps, "connect", lambda: jvm.org.apache.hadoop.fs.FileSystem.newInstance(uri, hadoop), explain_java)
+    uri = jvm.java.net.URI(root)
+    files = attempt(steps, "connect", lambda: jvm.org.apache.hadoop.fs.FileSystem.newInstance(uri, spark.hadoop), explain_java)
     if files is None:
         return
     attempt(steps, "list", lambda: len(files.listStatus(path(""))), explain_java)
     attempt(steps, "write", write, explain_java)
     if steps[-1]["ok"]:
         attempt(steps, "read", read, explain_java)
+    if all(step["ok"] for step in steps):
         attempt(steps, "read_in_task", lambda: read_in_task("s3a"), explain_java)
-    attempt(steps, "read_others", lambda: read_in_task("boto3"), explain_java)
+        attempt(steps, "read_others", lambda: read_in_task("boto3"), explain_java)
     attempt(steps, "delete", lambda: files.delete(path(key), False), explain_java)
 
 
@@ -271,7 +273,7 @@ def ask(settings: dict[str, Any]) -> dict[str, Any]:
     if settings["s3a"] and (listed or steps[0]["code"] == "AccessDenied"):
         written = ask_boto(client, bucket, keys, steps, "write")
         if written and ask_boto(client, bucket, keys, steps, "read") and listed:
-            spark = start_spark(settings["master"])
+            spark = Spark(settings["master"])
             seen["s3a"].update(about_s3a(spark, found))
             ask_s3a(spark, bucket, keys, seen["s3a"]["steps"])
         ask_boto(client, bucket, keys, steps, "delete")

@@ -1,0 +1,76 @@
+"""Components of the lab's stack that one host has made are laid into hosts of later labs: only tests of the making wait for it.
+
+A component's name has the digest of what it was made of, and site.yml looks at each of its files: what does not fit is made anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from conftest import TOP
+
+KEPT = Path("/var/cache/orchard/components")
+LABS = Path("/var/lib/orchard-lab")
+# What says how components are made; what another checkout has made is not taken.
+SOURCES = ("files", "group_vars", "plugins/module_utils", "plugins/modules", "roles")
+NO_COMPONENTS = {"current", "downloads", "generations"}
+
+
+@cache
+def _recipe() -> str:
+    """Return one digest of all that says how components are made."""
+    digest = hashlib.sha256()
+    for path in sorted(
+        path for source in SOURCES for path in (TOP / source).rglob("*") if path.suffix in {".yml", ".j2", ".py", ".txt"}
+    ):
+        digest.update(f"{path.relative_to(TOP)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _components(lab: str, host: str) -> Path:
+    return LABS / lab / "machines" / host / "opt/orchard"
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def keep(lab: str) -> None:
+    """Keep a copy of the components that the provisioned master of a lab has, unless there is one."""
+    kept = KEPT / _recipe()
+    with _locked():
+        if kept.exists():
+            return
+        for old in KEPT.iterdir():
+            if old.is_dir() and old != kept:
+                shutil.rmtree(old)
+        new = kept.with_name(".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        made = [path for path in _components(lab, "master").iterdir() if path.name not in NO_COMPONENTS and path.name[0] != "."]
+        subprocess.run(["cp", "-a", "--", *made, new], check=True)
+        new.rename(kept)
+
+
+def lay(lab: str, *hosts: str) -> None:
+    """Lay the components that are kept into hosts that have none; nothing where none are kept yet."""
+    kept = KEPT / _recipe()
+    if not kept.exists():
+        return
+    for host in hosts:
+        folder = _components(lab, host)
+        if folder.exists():
+            continue
+        folder.mkdir(mode=0o755)
+        subprocess.run(["cp", "-a", "--", *kept.iterdir(), folder], check=True)
