@@ -69,7 +69,7 @@ def portrait(account: Account) -> str:
         "protected": protected["DisableApiTermination"],
         "group": {what: group[what] for what in ("IpPermissions", "IpPermissionsEgress", "Tags")},
         "role": iam.get_role(RoleName=name)["Role"],
-        "profile": iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"],
+        "profile": {**iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"], "InstanceProfileId": "*"},
         "user": iam.list_user_tags(UserName=name)["Tags"],
         "keys": len(iam.list_access_keys(UserName=name)["AccessKeyMetadata"]),
         "policies": [

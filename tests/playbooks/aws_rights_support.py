@@ -181,9 +181,13 @@ class Operator:
         words = said(result)
         if result.status == 0:
             return GOES_ON
-        if (f"lacks the right {right}." in words or f"let your key list it ({right})" in words) and "What to do:" in words:
+        names = (f"lacks the right {right}.", f"let your key list it ({right})", f"it is another one: {right}.")
+        if any(each in words for each in names) and "What to do:" in words:
             return NAMED
-        if f"Most often your key lacks the right {right};" in words and "What to do:" in words:
+        if (
+            any(f"{each} {right};" in words for each in ("Most often your key lacks the right", "with its tags,"))
+            and "What to do:" in words
+        ):
             return LIKELY
         if "inventory" in words and f"when calling the {right.partition(':')[2]} operation" in words:
             return IN_AWSS_WORDS

@@ -115,7 +115,7 @@ def test_status_tells_of_hosts_and_of_a_run_which_is_cancelled_and_goes_on_later
     run_id = f"cancelled-{NAME}"
     values = whole.values(copies_of(FEW, f"fourth-{NAME}", 4), run_id)
     going = started("run.yml", **values)
-    wait_for("master", f"grep -q '\"features\"' {STATE}/runs/{run_id}/progress.jsonl")
+    wait_for("master", f'grep -q \'"features", "done": [0-9]*, "total": [0-9]\' {STATE}/runs/{run_id}/progress.jsonl')
     said = done("playbooks/status.yml").output
     assert re.search(r"Cluster spark://[0-9.]+:7077: 2 workers alive, [1-9]\d* of \d+ cores", said), said
     assert re.search(rf"{run_id}  runs: features \d+ of {4 * PICTURES}", said), said
@@ -172,12 +172,14 @@ def test_a_bump_goes_from_worker_to_worker_and_runs_before_and_meanwhile_end_on_
         int(on(host, f"{since}{'master' if host == 'master' else 'worker'}")) / 1e6 for host in ("master", "worker-1", "worker-2")
     )
     assert master < min(one, two) and abs(one - two) > LEAST_TURN_S, (master, one, two)
-    assert "Differences between hosts: none" in done("playbooks/status.yml").output
+    said = done("playbooks/status.yml").output
+    assert "Differences between hosts: none" in said, said
 
 
 def test_a_rollback_takes_the_daemons_along(whole: Known) -> None:
     done("playbooks/rollback.yml", reason="the matrix looks like noise")
-    assert "Differences between hosts: none" in done("playbooks/status.yml").output
+    said = done("playbooks/status.yml").output
+    assert "Differences between hosts: none" in said, said
     prefix = copies_of(FEW, f"back-{NAME}")
     done("run.yml", **whole.values(prefix, f"back-{NAME}"))
     assert matrix(f"back-{NAME}", prefix) == whole.scores
