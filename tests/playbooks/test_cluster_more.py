@@ -172,14 +172,14 @@ def test_a_bump_goes_from_worker_to_worker_and_runs_before_and_meanwhile_end_on_
         int(on(host, f"{since}{'master' if host == 'master' else 'worker'}")) / 1e6 for host in ("master", "worker-1", "worker-2")
     )
     assert master < min(one, two) and abs(one - two) > LEAST_TURN_S, (master, one, two)
-    said = done("playbooks/status.yml").output
-    assert "Differences between hosts: none" in said, said
+    state = done("playbooks/status.yml").output
+    assert "Differences between hosts: none" in state, state
 
 
 def test_a_rollback_takes_the_daemons_along(whole: Known) -> None:
     done("playbooks/rollback.yml", reason="the matrix looks like noise")
-    said = done("playbooks/status.yml").output
-    assert "Differences between hosts: none" in said, said
+    state = done("playbooks/status.yml").output
+    assert "Differences between hosts: none" in state, state
     prefix = copies_of(FEW, f"back-{NAME}")
     done("run.yml", **whole.values(prefix, f"back-{NAME}"))
     assert matrix(f"back-{NAME}", prefix) == whole.scores
