@@ -181,13 +181,12 @@ class Operator:
         words = said(result)
         if result.status == 0:
             return GOES_ON
-        names = (f"lacks the right {right}.", f"let your key list it ({right})", f"it is another one: {right}.")
-        if any(each in words for each in names) and "What to do:" in words:
+        advised = "What to do:" in words
+        named = (f"lacks the right {right}.", f"let your key list it ({right})", f"it is another one: {right}.")
+        likely = (f"Most often your key lacks the right {right};", f"with its tags, {right};")
+        if advised and any(each in words for each in named):
             return NAMED
-        if (
-            any(f"{each} {right};" in words for each in ("Most often your key lacks the right", "with its tags,"))
-            and "What to do:" in words
-        ):
+        if advised and any(each in words for each in likely):
             return LIKELY
         if "inventory" in words and f"when calling the {right.partition(':')[2]} operation" in words:
             return IN_AWSS_WORDS

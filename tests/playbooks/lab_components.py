@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 
 from conftest import TOP
+from lab_support import LABS
 
 KEPT = Path("/var/cache/orchard/components")
-LABS = Path("/var/lib/orchard-lab")
 # What says how components are made; what another checkout has made is not taken.
 SOURCES = ("files", "group_vars", "plugins/module_utils", "plugins/modules", "roles")
 NO_COMPONENTS = {"current", "downloads", "generations"}

@@ -37,11 +37,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     steps = [play("playbooks/lab.yml", lab_name=LAB, lab_memory_mb=MEMORY_MB)]
     lay(LAB, "master")
     steps.append(play("site.yml"))
-    keep(LAB)
     for prefix, folder in places.items():
         steps.append(play("playbooks/upload.yml", image_source=str(folder), images_prefix=prefix))
     for step in steps:
         assert step.status == 0, step.output[-6000:]
+    keep(LAB)
     yield
     if not GIVEN:
         run("ansible-playbook", "playbooks/lab_down.yml", "-e", f"lab_name={LAB}", lab=LAB)
