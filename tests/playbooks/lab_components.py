@@ -1,6 +1,7 @@
 """Components of the lab's stack that one host has made are laid into hosts of later labs: only tests of the making wait for it.
 
 A component's name has the digest of what it was made of, and site.yml looks at each of its files: what does not fit is made anew.
+As a command, for molecule's scenarios: lab_components.py LAB HOST COMPONENT lays that one alone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import fcntl
 import hashlib
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -28,7 +30,10 @@ def _recipe() -> str:
     """Return one digest of all that says how components are made."""
     digest = hashlib.sha256()
     for path in sorted(
-        path for source in SOURCES for path in (TOP / source).rglob("*") if path.suffix in {".yml", ".j2", ".py", ".txt"}
+        path
+        for source in SOURCES
+        for path in (TOP / source).rglob("*")
+        if path.suffix in {".yml", ".j2", ".py", ".txt"} and "molecule" not in path.parts
     ):
         digest.update(f"{path.relative_to(TOP)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -63,8 +68,8 @@ def keep(lab: str) -> None:
         new.rename(kept)
 
 
-def lay(lab: str, *hosts: str) -> None:
-    """Lay the components that are kept into hosts that have none; nothing where none are kept yet."""
+def lay(lab: str, *hosts: str, only: str = "") -> None:
+    """Lay the components that are kept, or only one of them, into hosts that have none; nothing where none are kept yet."""
     kept = KEPT / _recipe()
     if not kept.exists():
         return
@@ -73,4 +78,8 @@ def lay(lab: str, *hosts: str) -> None:
         if folder.exists():
             continue
         folder.mkdir(mode=0o755)
-        subprocess.run(["cp", "-a", "--", *kept.iterdir(), folder], check=True)
+        subprocess.run(["cp", "-a", "--", *(path for path in kept.iterdir() if only in {"", path.name}), folder], check=True)
+
+
+if __name__ == "__main__":
+    lay(sys.argv[1], sys.argv[2], only=sys.argv[3])

@@ -1,4 +1,4 @@
-"""From an empty account to a matrix and back: the account is moto's server, its host a lab host, its keys come over IMDSv2."""
+"""From an empty account to a matrix and back: the account is moto's server, its hosts lab hosts, their keys come over IMDSv2."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from run_support import pictures
 
 LAB = "aws"
 BUCKET = "orchard"
-MASTER = "orchard-glue-master"
+MASTER, WORKER = "orchard-glue-master", "orchard-glue-worker-1"
 NUMBER = 24
 SERVICE = TOP / "tests/playbooks/metadata_service.py"
 
@@ -30,7 +30,7 @@ class AccountOfTheLab(Account):
 
 
 class Glued:
-    """A cluster whose master is a lab's, and whose bucket is served by the lab's store."""
+    """A cluster whose hosts are a lab's, and whose bucket is served by the lab's store."""
 
     def __init__(self, lab: Lab, account: Account) -> None:
         """Nothing is made yet."""
@@ -42,10 +42,11 @@ class Glued:
         shutil.copy2(lab.folder / "id_ed25519", self.folder / "id_ed25519")
 
     def play(self, playbook: str, **variables: Any) -> Result:
-        """Run a playbook with inventory/aws; the host is met at the lab's address, the bucket at the lab's store."""
+        """Run a playbook with inventory/aws; each host is met at the lab's address, the bucket at the lab's store."""
+        by_name = {MASTER: self.addresses["master"], WORKER: self.addresses["worker-1"]}
         loopback = "127.0.0.1," + ",".join(self.addresses.values())
         settings = {
-            "ansible_host": self.addresses["master"],
+            "ansible_host": f"{{{{ {by_name}[inventory_hostname] | default('') }}}}",
             "ansible_port": 22,
             "s3_endpoint_url": f"http://{self.addresses['store']}:7070",
             "operator_access_key_id": self.lab.keys["operator_access_key"],
@@ -54,10 +55,10 @@ class Glued:
         }
         return self.account.play(playbook, timeout=1200, more={"NO_PROXY": loopback, "no_proxy": loopback}, **settings)
 
-    def metadata_service(self) -> None:
-        """Let the master meet a metadata service that has the job's key of the store."""
+    def metadata_service(self, host: str) -> None:
+        """Let a host meet a metadata service that has the job's key of the store."""
         key = {"access_key": self.lab.keys["job_access_key"], "secret_key": self.lab.keys["job_secret_key"]}
-        ssh = ["ssh", "-F", str(self.folder / "ssh.cfg"), "master", "sudo"]
+        ssh = ["ssh", "-F", str(self.folder / "ssh.cfg"), host, "sudo"]
         place = [*ssh, "tee", "/root/metadata_service.py"]
         subprocess.run(place, input=SERVICE.read_text(), text=True, check=True, stdout=subprocess.DEVNULL)
         start = (
@@ -66,9 +67,9 @@ class Glued:
         )
         subprocess.run([*ssh, f"sh -c '{start}'"], input=json.dumps(key), text=True, check=True)
 
-    def on_master(self, command: str) -> str:
-        """Return what a command prints on the master, reached as the file of the playbook says."""
-        ssh = ["ssh", "-F", str(self.folder / "ssh.cfg"), "master", command]
+    def on(self, host: str, command: str) -> str:
+        """Return what a command prints on a host, reached as the file of the playbook says."""
+        ssh = ["ssh", "-F", str(self.folder / "ssh.cfg"), host, command]
         return subprocess.run(ssh, capture_output=True, text=True, check=True).stdout
 
 
@@ -77,8 +78,8 @@ def glued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glued]:
     """A lab, and an account without anything."""
     lab = Lab(LAB)
     lab.down()
-    lab.up()
-    lay(LAB, "master")
+    lab.up(lab_workers=1)
+    lay(LAB, "master", "worker-1")
     try:
         with AccountOfTheLab(tmp_path_factory.mktemp("aws"), "glue", BUCKET) as account:
             yield Glued(lab, account)
@@ -98,7 +99,7 @@ def test_the_host_is_made_and_ssh_knows_it(glued: Glued) -> None:
     result = good(glued.play("aws"))
     assert list(glued.account.hosts()) == [MASTER]
     assert "ssh.cfg master" in said(result)
-    assert glued.on_master("id -un") == "admin\n"
+    assert glued.on("master", "id -un") == "admin\n"
 
 
 def test_a_stack_whose_s3a_cannot_use_the_role_is_refused_before_anything_changes(glued: Glued) -> None:
@@ -108,10 +109,10 @@ def test_a_stack_whose_s3a_cannot_use_the_role_is_refused_before_anything_change
 
 
 def test_the_host_is_provisioned_by_its_role_alone(glued: Glued) -> None:
-    glued.metadata_service()
+    glued.metadata_service("master")
     good(glued.play("../site"))
     keep(LAB)
-    found = glued.on_master("sudo find /home/spark/.aws /home/spark/.hadoop -type f -exec cat {} +")
+    found = glued.on("master", "sudo find /home/spark/.aws /home/spark/.hadoop -type f -exec cat {} +")
     assert glued.lab.keys["job_secret_key"] not in found and "secret" not in found
 
 
@@ -127,12 +128,36 @@ def test_the_matrix_comes_over_the_role(glued: Glued, images: Path, tmp_path: Pa
     good(glued.play("fetch", results_dir=str(tmp_path)))
     manifest = json.loads((tmp_path / "latest/manifest.json").read_text())
     assert manifest["accounting"]["rows"] == NUMBER
-    asked = glued.on_master("sudo cat /run/metadata-service.log").splitlines()
+    asked = glued.on("master", "sudo cat /run/metadata-service.log").splitlines()
     assert any(line.startswith("200 PUT /latest/api/token") for line in asked)
     assert any(line.endswith("security-credentials/orchard-glue") for line in asked)
 
 
 def test_a_second_run_changes_nothing(glued: Glued) -> None:
+    assert good(glued.play("../site")).changed() == {"localhost": 0, MASTER: 0}
+
+
+def test_a_worker_that_is_added_takes_part_and_one_too_many_is_drained_and_ended(glued: Glued, tmp_path: Path) -> None:
+    good(glued.play("aws", workers=1))
+    assert set(glued.account.hosts()) == {MASTER, WORKER}
+    glued.metadata_service("worker-1")
+    joined = good(glued.play("../site"))
+    assert joined.changed()[WORKER] > 0
+    good(glued.play("../run", components=5, run_id="both"))
+    good(glued.play("fetch", results_dir=str(tmp_path)))
+    versions = json.loads((tmp_path / "both/manifest.json").read_text())["versions"]
+    assert versions["spark_master"].startswith("spark://")
+
+    alive = "systemctl is-active orchard-spark-worker || true"
+    assert glued.on("worker-1", alive) == "active\n"
+    words = said(good(glued.play("aws", workers=0)))
+    assert f"drained and ended: {WORKER}" in words
+    assert list(glued.account.hosts()) == [MASTER]
+    # The account's host is gone, the lab's that stood for it shows what was done before.
+    lab = glued.lab
+    assert lab.on("worker-1", alive).split()[-1] in {"inactive", "failed"}
+    alone = good(glued.play("../site"))
+    assert alone.changed()[MASTER] > 0
     assert good(glued.play("../site")).changed() == {"localhost": 0, MASTER: 0}
 
 
