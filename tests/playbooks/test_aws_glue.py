@@ -40,20 +40,26 @@ class Glued:
         self.folder = account.folder / "keys/glue"
         self.folder.mkdir(parents=True, mode=0o700)
         shutil.copy2(lab.folder / "id_ed25519", self.folder / "id_ed25519")
+        # What the lab says of the hosts, after what the account says of them.
+        addresses = {
+            name: {"ansible_host": self.addresses[host]} for name, host in {MASTER: "master", WORKER: "worker-1"}.items()
+        }
+        self.places = account.folder / "places.json"
+        self.places.write_text(json.dumps({"all": {"hosts": addresses}}))
 
     def play(self, playbook: str, **variables: Any) -> Result:
         """Run a playbook with inventory/aws; each host is met at the lab's address, the bucket at the lab's store."""
-        by_name = {MASTER: self.addresses["master"], WORKER: self.addresses["worker-1"]}
         loopback = "127.0.0.1," + ",".join(self.addresses.values())
         settings = {
-            "ansible_host": f"{{{{ {by_name}[inventory_hostname] | default('') }}}}",
+            "ansible_host": None,
             "ansible_port": 22,
             "s3_endpoint_url": f"http://{self.addresses['store']}:7070",
             "operator_access_key_id": self.lab.keys["operator_access_key"],
             "operator_secret_access_key": self.lab.keys["operator_secret_key"],
             **variables,
         }
-        return self.account.play(playbook, timeout=1200, more={"NO_PROXY": loopback, "no_proxy": loopback}, **settings)
+        places = ("-i", str(self.places))
+        return self.account.play(playbook, *places, timeout=1200, more={"NO_PROXY": loopback, "no_proxy": loopback}, **settings)
 
     def metadata_service(self, host: str) -> None:
         """Let a host meet a metadata service that has the job's key of the store."""
