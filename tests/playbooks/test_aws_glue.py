@@ -143,13 +143,17 @@ def test_a_second_run_changes_nothing(glued: Glued) -> None:
     assert good(glued.play("../site")).changed() == {"localhost": 0, MASTER: 0}
 
 
-def test_a_worker_that_is_added_takes_part_and_one_too_many_is_drained_and_ended(glued: Glued, tmp_path: Path) -> None:
+def test_a_worker_that_is_added_takes_part_and_one_too_many_is_drained_and_ended(
+    glued: Glued, images: Path, tmp_path: Path
+) -> None:
     good(glued.play("aws", workers=1))
     assert set(glued.account.hosts()) == {MASTER, WORKER}
     glued.metadata_service("worker-1")
     joined = good(glued.play("../site"))
     assert joined.changed()[WORKER] > 0
-    good(glued.play("../run", components=5, run_id="both"))
+    prefix = "images/again/"
+    good(glued.play("upload", image_source=str(images), images_prefix=prefix))
+    good(glued.play("../run", components=5, run_id="both", images_prefix=prefix))
     good(glued.play("fetch", results_dir=str(tmp_path)))
     versions = json.loads((tmp_path / "both/manifest.json").read_text())["versions"]
     assert versions["spark_master"].startswith("spark://")
