@@ -1,7 +1,8 @@
 """Components of the lab's stack that one host has made are laid into hosts of later labs: only tests of the making wait for it.
 
 A component's name has the digest of what it was made of, and site.yml looks at each of its files: what does not fit is made anew.
-As a command, for molecule's scenarios: lab_components.py LAB HOST COMPONENT lays that one alone.
+As a command, for molecule's scenarios: lab_components.py LAB HOST COMPONENT lays that one alone, and prints the
+host if it did.
 """
 
 from __future__ import annotations
@@ -68,18 +69,16 @@ def keep(lab: str) -> None:
         new.rename(kept)
 
 
-def lay(lab: str, *hosts: str, only: str = "") -> None:
-    """Lay the components that are kept, or only one of them, into hosts that have none; nothing where none are kept yet."""
+def lay(lab: str, *hosts: str, only: str = "") -> list[str]:
+    """Lay the components that are kept, or only one of them, into hosts that have none; returns those that got some."""
     kept = KEPT / _recipe()
-    if not kept.exists():
-        return
-    for host in hosts:
+    bare = [host for host in hosts if kept.exists() and not _components(lab, host).exists()]
+    for host in bare:
         folder = _components(lab, host)
-        if folder.exists():
-            continue
         folder.mkdir(mode=0o755)
         subprocess.run(["cp", "-a", "--", *(path for path in kept.iterdir() if only in {"", path.name}), folder], check=True)
+    return bare
 
 
 if __name__ == "__main__":
-    lay(sys.argv[1], sys.argv[2], only=sys.argv[3])
+    print(*lay(sys.argv[1], sys.argv[2], only=sys.argv[3]))

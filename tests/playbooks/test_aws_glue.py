@@ -163,8 +163,7 @@ def test_a_worker_that_is_added_takes_part_and_one_too_many_is_drained_and_ended
     assert good(glued.play("aws", workers=0)).changed()[WORKER] == 1
     assert list(glued.account.hosts()) == [MASTER]
     # The account's host is gone, the lab's that stood for it shows what was done before.
-    lab = glued.lab
-    assert lab.on("worker-1", alive).split()[-1] in {"inactive", "failed"}
+    assert glued.lab.on("worker-1", alive).split()[-1] in {"inactive", "failed"}
     alone = good(glued.play("../site"))
     assert alone.changed()[MASTER] > 0
     assert good(glued.play("../site")).changed() == {"localhost": 0, MASTER: 0}

@@ -148,6 +148,17 @@ def test_edits_by_hand_are_named_and_repaired_and_a_repair_that_fails_leaves_wha
     assert site.provision().changed() == NOTHING
 
 
+def test_an_edit_in_the_python_environment_is_named_by_a_dry_run(site: Site, first: Result) -> None:
+    """By one alone: to make that environment anew takes minutes."""
+    edited = "$(ls /opt/orchard/current/python_env/lib/python3*/site-packages/six.py)"
+    site.shell(f"f={edited}; cp -p $f /root/six.py; echo '# mine' >>$f")
+    announced = site.provision("--check")
+    site.shell(f"f={edited}; cat /root/six.py >$f; touch -r /root/six.py $f; rm /root/six.py")
+    assert announced.status == 0, announced.output[-6000:]
+    assert "six.py was edited" in " ".join(announced.output.split())
+    assert site.provision().changed() == NOTHING
+
+
 def killed(site: Site, seconds: float, bump: str) -> None:
     """Kill the whole controller in the middle of a run that makes Spark and a generation anew."""
     environment = {**os.environ, "ORCHARD_LAB_NAME": site.lab}
