@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Kill aws.yml and teardown.yml at each request that changes something in the account, and run them again.
 
-  tests/faults/aws_kills.py                      all of them, about 25 minutes
+  tests/faults/aws_kills.py                      all of them, about 40 minutes
   tests/faults/aws_kills.py --points 4 --seed 3  a sample of each
+  tests/faults/aws_kills.py aws@1 teardown@17    these
 
 Needs `. bin/activate test`. AWS gets the request at which the play is killed, and the play never hears of it. After each kill
 the next run has to bring the cluster to what an undisturbed run makes, and one more has to change nothing; after a killed
@@ -12,6 +13,7 @@ teardown, the next has to leave nothing. Prints a line for each, and a table.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import random
 import re
@@ -86,7 +88,16 @@ def portrait(account: Account) -> str:
         ],
         "files": sorted(path.name for path in (account.folder / f"keys/{account.cluster}").iterdir()),
     }
-    return OWN.sub("*", json.dumps(seen, default=str, sort_keys=True, indent=1))
+    return OWN.sub("*", json.dumps(in_order(seen), default=str, indent=1))
+
+
+def in_order(thing: Any) -> Any:
+    """Return the same with sorted keys and lists: AWS gives rules and tags in the order in which they came."""
+    if isinstance(thing, dict):
+        return {name: in_order(thing[name]) for name in sorted(thing)}
+    if isinstance(thing, list):
+        return sorted(map(in_order, thing), key=lambda each: OWN.sub("*", json.dumps(each, default=str)))
+    return thing
 
 
 def made(account: Account, wanted: str) -> str:
@@ -97,11 +108,8 @@ def made(account: Account, wanted: str) -> str:
     more = account.play("aws", **WISH)
     if more.status or more.changed() != {"localhost": 0}:
         return f"one more run changed {more.changed()}: {more.output[-2000:]}"
-    return (
-        f"it differs: {sorted(set(portrait(account).splitlines()) ^ set(wanted.splitlines()))}"
-        if portrait(account) != wanted
-        else ""
-    )
+    now = portrait(account)
+    return "" if now == wanted else "it differs: " + "\n".join(difflib.unified_diff(wanted.splitlines(), now.splitlines(), n=3))
 
 
 def gone(account: Account) -> str:
@@ -144,9 +152,18 @@ def point(account: Account, verb: str, number: int, wanted: str) -> tuple[str, s
     return action, gone(account) if verb == "teardown" else made(account, wanted)
 
 
+def request(text: str) -> tuple[str, int]:
+    """Return verb and number, of the command line's words."""
+    verb, _, number = text.partition("@")
+    if verb not in ("aws", "teardown") or not number.isdigit() or number == "0":
+        raise argparse.ArgumentTypeError(f"{text} is not like aws@3 or teardown@1")
+    return verb, int(number)
+
+
 def main() -> int:
     """Run the sweep that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("requests", nargs="*", type=request, help="aws or teardown, @, and the number of its request")
     parser.add_argument("--points", type=int, default=0, help="of each verb; 0 for all")
     parser.add_argument("--seed", type=int, default=3)
     given = parser.parse_args()
@@ -155,6 +172,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, Account(Path(folder), "kills", BUCKET) as account:
         making, wanted, ending = undisturbed(account)
         points = {verb: list(range(1, len(asked) + 1)) for verb, asked in (("aws", making), ("teardown", ending))}
+        if given.requests:
+            points = {verb: sorted(number for name, number in given.requests if name == verb) for verb in points}
         if given.points:
             points = {verb: sorted(chance.sample(every, min(given.points, len(every)))) for verb, every in points.items()}
         # An account that is empty is where aws.yml is killed, and one that has all where teardown.yml is.
