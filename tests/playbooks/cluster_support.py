@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from conftest import TOP, Result, run
 from lab_components import keep, lay
+from lab_support import Lab
 from run_support import pictures
 
 # With a name given, that lab is used and left as it is: quick while one writes tests. One lab at a time has its name in LAB.
 GIVEN = os.environ.get("ORCHARD_TEST_CLUSTER_LAB", "")
 LAB = GIVEN or "cluster"
-LAB_DIR = Path("/var/lib/orchard-lab")
 STATE = "/var/lib/orchard"
 # The store keeps objects as files.
 BUCKET = "/var/lib/versitygw/data/orchard"
@@ -83,24 +82,12 @@ def application() -> Iterator[None]:
 
 def members() -> dict[str, Any]:
     """The lab's description: its bridge and its hosts."""
-    return dict(yaml.safe_load((LAB_DIR / LAB / "hosts.yml").read_text()))
-
-
-def ssh(host: str) -> list[str]:
-    """The command that reaches a host as the lab's administrator; what follows it runs there."""
-    lab, folder = members(), LAB_DIR / LAB
-    options = [f"UserKnownHostsFile={folder}/known_hosts", f"ControlPath=/run/orchard-lab/{lab['bridge']}/%C"]
-    options += ["ControlMaster=auto", "ControlPersist=60", "ServerAliveInterval=5", "ConnectTimeout=10"]
-    given = [word for option in options for word in ("-o", option)]
-    return ["ssh", "-q", "-i", f"{folder}/id_ed25519", *given, f"admin@{lab['hosts'][host]['address']}"]
+    return Lab(LAB).state
 
 
 def on(host: str, command: str, user: str = "root") -> str:
-    """Return what a command prints on a host; it must succeed. Without Ansible: it is there in a moment."""
-    words = shlex.join(["sudo", "-n", "-H", "-u", user, "bash", "-c", command])
-    done = subprocess.run([*ssh(host), words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=600)
-    assert done.returncode == 0, f"{host}: {command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done.stdout.strip()
+    """Return what a command prints on a host; it must succeed."""
+    return Lab(LAB).on(host, command, user)
 
 
 def cluster_state() -> dict[str, Any]:
@@ -196,8 +183,8 @@ def stranger_cluster() -> None:
     for source, target in (("$(readlink -e /opt/orchard/current/spark)", "/srv/spark"), ("/home/spark/.aws", "/home/other/.aws")):
         give = shlex.join(["sudo", "-n", "bash", "-c", f"tar -cf - -C {source} ."])
         take = shlex.join(["sudo", "-n", "bash", "-c", f"mkdir -p {target} && tar -xf - -C {target} && chown -R other: {target}"])
-        sent = subprocess.Popen([*ssh("master"), give], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-        subprocess.run([*ssh("store"), take], stdin=sent.stdout, check=True, timeout=300)
+        sent = subprocess.Popen([*Lab(LAB).ssh("master"), give], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        subprocess.run([*Lab(LAB).ssh("store"), take], stdin=sent.stdout, check=True, timeout=300)
         assert sent.wait() == 0
     account = "--uid=other --property=WorkingDirectory=/home/other --setenv=HOME=/home/other"
     program = f"{account} --setenv=SPARK_WORKER_DIR=/home/other/work /srv/spark/bin/spark-class"

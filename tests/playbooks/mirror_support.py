@@ -12,8 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import yaml
-from provisioning import LAB_DIR
+from lab_support import Lab
 
 # The tests' own mirror: a cache, filled once on a machine, and kept when the lab goes.
 MIRROR = Path("/var/cache/orchard/mirror")
@@ -53,7 +52,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 def lab_network(lab: str) -> dict[str, Any]:
     """Return bridge, gateway and hosts of a lab."""
-    return dict(yaml.safe_load((LAB_DIR / lab / "hosts.yml").read_text()))
+    return Lab(lab).state
 
 
 @contextmanager

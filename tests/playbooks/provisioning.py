@@ -6,14 +6,12 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import yaml
 from conftest import Result, run
+from lab_support import Lab
 
 EXECUTIONS = re.compile(r"remote executions on master: (\d+)")
-LAB_DIR = Path("/var/lib/orchard-lab")
 # Changed tasks by host when a run found nothing to do.
 NOTHING = {"localhost": 0, "master": 0}
 
@@ -31,9 +29,7 @@ class Site:
 
     def shell(self, command: str) -> str:
         """Return what a command of root prints on the master; it must succeed."""
-        done = run("ansible", "master", "--become", "--module-name", "ansible.builtin.shell", "--args", command, lab=self.lab)
-        assert done.status == 0, done.output
-        return done.output.split(">>\n", 1)[-1].strip()
+        return Lab(self.lab).on("master", command)
 
     def serving(self) -> str:
         """Return the name of the generation in service."""
@@ -45,8 +41,7 @@ class Site:
 
     def secrets(self) -> list[str]:
         """Return every secret that the lab knows."""
-        keys = yaml.safe_load((LAB_DIR / self.lab / "keys.yml").read_text())
-        return [value for name, value in keys.items() if "secret" in name]
+        return [value for name, value in Lab(self.lab).keys.items() if "secret" in name]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from conftest import TOP, Result, run
+from lab_support import Lab
 
 # With a name given, that lab is used and left as it is: quick while one writes tests.
 GIVEN = os.environ.get("ORCHARD_TEST_RUN_LAB", "")
@@ -49,7 +50,8 @@ def play(playbook: str, *options: str, **values: object) -> Result:
 
 def on_master(command: str) -> Result:
     """Run a command as root on the Spark host."""
-    return run("ansible", "master", "-b", "-m", "ansible.builtin.shell", "-a", command, lab=LAB)
+    done = Lab(LAB).attempt("master", command)
+    return Result(done.returncode, done.stdout + done.stderr)
 
 
 def message(result: Result) -> str:

@@ -69,9 +69,7 @@ class Probed:
 
     def shell(self, command: str, host: str = "master") -> str:
         """What a command of root prints."""
-        done = run("ansible", host, "--become", "-m", "ansible.builtin.shell", "-a", command, lab=self.lab)
-        assert done.status == 0, done.output
-        return done.output.split(">>\n", 1)[-1].strip()
+        return Lab(self.lab).on(host, command)
 
     def keys(self, user: str) -> dict[str, str]:
         """The keys of a user of `policies`, as variables."""

@@ -31,6 +31,7 @@ from cluster_support import (
     wait_for,
 )
 from conftest import TOP, Result, run
+from lab_support import LABS
 
 sys.path.insert(0, str(TOP / "tests" / "faults"))
 
@@ -74,7 +75,7 @@ def test_a_dry_run_changes_nothing(first: Result) -> None:
 
 def test_wrong_hosts_are_named_together_and_workers_may_be_left_out(first: Result, tmp_path: Path) -> None:
     assert run("ssh-keygen", "-q", "-N", "", "-f", tmp_path / "key").status == 0
-    keys = f"{cluster_support.LAB_DIR}/{cluster_support.LAB}"
+    keys = f"{LABS}/{cluster_support.LAB}"
     where = {"ansible_host": address("worker-1"), "ansible_user": "admin"}
     where["ansible_ssh_common_args"] = f"-o ControlPath=none -o IdentitiesOnly=yes -o UserKnownHostsFile={keys}/known_hosts"
     known = {**where, "ansible_ssh_private_key_file": f"{keys}/id_ed25519"}

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 from conftest import TOP, Result, run
-from lab_support import Lab
+from lab_support import LABS, Lab
 
 LAB = "demo-test"
-LAB_FOLDER = Path("/var/lib/orchard-lab") / LAB
+LAB_FOLDER = LABS / LAB
 BROKEN = {"truncated.jpg", "empty.jpg", "text.jpg", "huge.png"}
 ODD_BUT_GOOD = {
     "cmyk.jpg",
@@ -64,10 +63,6 @@ def client(who: str) -> Any:
     return Lab(LAB).store(who)
 
 
-def on_host(host: str, command: str) -> Result:
-    return run("ansible", host, "-b", "-m", "ansible.builtin.shell", "-a", command, lab=LAB)
-
-
 def test_every_key_listed_is_a_row_or_a_rejection_with_its_reason(demo: Demo) -> None:
     accounting = demo.manifest["accounting"]
     rows, rejected = demo.csv("pca.csv"), demo.csv("rejected.csv")
@@ -104,7 +99,7 @@ def test_it_ends_by_naming_the_report_and_showing_rows(demo: Demo) -> None:
 
 
 def test_no_secret_of_the_lab_is_in_what_was_printed(demo: Demo) -> None:
-    keys = yaml.safe_load((LAB_FOLDER / "keys.yml").read_text())
+    keys = Lab(LAB).keys
     secrets = [value for name, value in keys.items() if "secret" in name]
     assert secrets
     assert not [secret for secret in secrets if secret in demo.output]
@@ -117,7 +112,7 @@ def test_keys_are_readable_by_nobody_else(demo: Demo) -> None:
 
 @pytest.mark.parametrize("host", ["master", "store"])
 def test_no_secret_is_in_a_process_list_a_log_or_a_readable_file(demo: Demo, host: str, tmp_path: Path) -> None:
-    keys = yaml.safe_load((LAB_FOLDER / "keys.yml").read_text())
+    keys = Lab(LAB).keys
     patterns = tmp_path / "patterns"
     patterns.write_text("".join(f"{value}\n" for name, value in keys.items() if "secret" in name))
     copied = run(
@@ -137,7 +132,7 @@ def test_no_secret_is_in_a_process_list_a_log_or_a_readable_file(demo: Demo, hos
 
 @pytest.mark.parametrize(("host", "allowed"), [("master", {22}), ("store", {22, 7070})])
 def test_nothing_else_listens_beyond_loopback(demo: Demo, host: str, allowed: set[int]) -> None:
-    listening = on_host(host, "ss -H -tuln").output
+    listening = Lab(LAB).on(host, "ss -H -tuln")
     addresses = re.findall(r"^(?:tcp|udp)\s+\S+\s+\d+\s+\d+\s+(\S+):(\d+)\s", listening, re.M)
     assert addresses, listening
     open_ports = {int(port) for address, port in addresses if not re.match(r"127\.|\[::1\]", address)}
@@ -171,7 +166,7 @@ def test_the_jobs_key_can_do_its_job_and_nothing_else(demo: Demo) -> None:
 
 
 def s3_folder(direction: str, folder: Path) -> Result:
-    keys = yaml.safe_load((LAB_FOLDER / "keys.yml").read_text())
+    keys = Lab(LAB).keys
     endpoint = client("operator").meta.endpoint_url
     arguments = {
         "direction": direction,
@@ -254,7 +249,7 @@ def test_a_controller_with_a_newer_python_and_ansible_says_the_same(demo: Demo, 
             lab=LAB,
         )
         assert sent.status == 0, sent.output
-    bridge = yaml.safe_load((LAB_FOLDER / "hosts.yml").read_text())["bridge"]
+    bridge = Lab(LAB).state["bridge"]
     commands = (
         "set -e",
         f"sudo install -d -o admin -m 0700 /run/orchard-lab/{bridge}",
@@ -267,7 +262,7 @@ def test_a_controller_with_a_newer_python_and_ansible_says_the_same(demo: Demo, 
     )
     inner = f"cd /home/admin && ORCHARD_LAB_NAME={LAB} bash -c {json.dumps('; '.join(commands))}"
     there = run("ansible", "store", "-m", "ansible.builtin.command", "-a", f"bash -c {json.dumps(inner)}", lab=LAB)
-    on_host("store", f"rm -rf {LAB_FOLDER} /home/admin/lab.tar")
+    Lab(LAB).on("store", f"rm -rf {LAB_FOLDER} /home/admin/lab.tar")
     assert there.status == 0, there.output[-6000:]
     assert "core 2.21" in there.output
     assert there.changed()["master"] == 0, there.output
