@@ -12,7 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 try:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
 except ImportError:
     boto3 = None
 
@@ -138,7 +138,7 @@ def main() -> None:
             store.user(name, policy)
             keys.update(store.key(name, module.params["known_keys"].get(name, "")))
     except (BotoCoreError, ClientError) as error:
-        if module.check_mode and isinstance(error, EndpointConnectionError):
+        if module.check_mode and isinstance(error, (EndpointConnectionError, NoCredentialsError)):
             module.exit_json(changed=True, changes=["all, once the services run"], new_keys={})
         module.fail_json(msg=f"The store at {module.params['s3_endpoint']} refuses to be set up: {error}")
     module.exit_json(changed=bool(store.changes), changes=store.changes, new_keys=keys)
