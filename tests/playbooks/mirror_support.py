@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import threading
@@ -12,6 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from conftest import Result
 from lab_support import Lab
 
 # The tests' own mirror: a cache, filled once on a machine, and kept when the lab goes.
@@ -53,6 +55,13 @@ class _Handler(SimpleHTTPRequestHandler):
 def lab_network(lab: str) -> dict[str, Any]:
     """Return bridge, gateway and hosts of a lab."""
     return Lab(lab).state
+
+
+def told(refused: Result) -> str:
+    """Return the one message that a failed run ends with, on one line."""
+    found = re.search(r"\[ERROR\]: Task failed: Action failed: (.*What to do: .*?)\nOrigin:", refused.output, re.S)
+    assert found, refused.output[-4000:]
+    return " ".join(found[1].split())
 
 
 @contextmanager

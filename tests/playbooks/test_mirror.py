@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import Result, run
 from lab_support import Lab
-from mirror_support import MIRROR, Server, cut_off, served
+from mirror_support import MIRROR, Server, cut_off, served, told
 from provisioning import NOTHING, Site, a_site
 
 LAB = "mirror"
@@ -57,57 +55,14 @@ def provision(site: Site, server: Server, *options: str) -> Result:
     return site.provision(*options, mirror_url=server.url, release_tries=0, release_delay=1)
 
 
-def told(refused: Result) -> str:
-    """Return the one message that a failed run ends with, on one line."""
-    found = re.search(r"\[ERROR\]: Task failed: Action failed: (.*What to do: .*?)\nOrigin:", refused.output, re.S)
-    assert found, refused.output[-4000:]
-    return " ".join(found[1].split())
-
-
-def sha256_of(content: bytes) -> str:
-    """Return the digest of a content."""
-    return hashlib.sha256(content).hexdigest()
-
-
 def sha256(path: Path) -> str:
     """Return the digest of a small file."""
-    return sha256_of(path.read_bytes())
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def apt_settings(site: Site) -> str:
     """Return a digest over apt's sources and settings of the master."""
     return site.shell("find /etc/apt -type f -exec sha256sum {} + | sort | sha256sum")
-
-
-def test_what_cannot_be_had_is_named_all_at_once(tmp_path: Path) -> None:
-    (tmp_path / "at hand").mkdir()
-    (tmp_path / "at hand" / "spark-1.tgz").write_bytes(b"spark")
-    nowhere = "http://127.0.0.1:9"
-    java = {"source": "archive", "file": "java-1.tgz", "url": f"{nowhere}/java-1.tgz", "sha256": sha256_of(b"java")}
-    stack = {
-        "java": {"versions": ["1"], "archive": java},
-        "scala": {"source": "archive", "file": "scala-1.tgz", "url": f"{nowhere}/scala-1.tgz"},
-        "spark": {"source": "archive", "file": "spark-1.tgz", "url": f"{nowhere}/spark-1.tgz", "sha256": sha256_of(b"spark")},
-        "python": {"source": "host"},
-    }
-    small = {"mirror_stack": stack, "mirror_lock": "", "mirror_weights": "random", "mirror_systems": [], "mirror_tries": 0}
-    folder = tmp_path / "mirror"
-    lacking = fill(mirror_dir=str(folder), mirror_from=str(tmp_path / "at hand"), **small)
-    assert lacking.status != 0
-    said = told(lacking)
-    for name in ("java-1.tgz", "scala-1.tgz.sha512", "scala-1.tgz"):
-        assert f"- {name} ({nowhere}/{name}): " in said, said
-    assert "lacks 3 of the files" in said
-    assert (folder / "spark-1.tgz").read_bytes() == b"spark"
-
-    (tmp_path / "at hand" / "java-1.tgz").write_bytes(b"java")
-    (tmp_path / "at hand" / "scala-1.tgz").write_bytes(b"scala")
-    digest = hashlib.sha512(b"scala").hexdigest().upper()
-    (tmp_path / "at hand" / "scala-1.tgz.sha512").write_text(f"scala-1.tgz: {digest[:64]}\n    {digest[64:]}\n")
-    whole = fill(mirror_dir=str(folder), mirror_from=str(tmp_path / "at hand"), **small)
-    assert whole.status == 0, whole.output[-4000:]
-    names = {entry["name"] for entry in json.loads((folder / "manifest.json").read_text())["files"]}
-    assert names == {"java-1.tgz", "scala-1.tgz", "scala-1.tgz.sha512", "spark-1.tgz"}
 
 
 def test_it_lists_every_file_with_its_digest(filled: Result) -> None:
@@ -146,27 +101,6 @@ def test_a_wrong_package_or_wheel_is_refused_by_its_name(site: Site, server: Ser
     server.broken = set()
     assert refused.status != 0
     assert WRONG[kind] in told(refused)
-
-
-@pytest.mark.parametrize("name", ["small-1.0.tar.gz", "small-1.0.jar"])
-def test_a_wrong_archive_or_jar_is_refused_by_its_name(site: Site, tmp_path: Path, name: str) -> None:
-    (tmp_path / "small-1.0.jar").write_bytes(b"a jar")
-    with tarfile.open(tmp_path / "small-1.0.tar.gz", "w:gz") as archive:
-        folder = tarfile.TarInfo("small-1.0/jars")
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-        archive.addfile(folder)
-    digests = {kind: sha256(tmp_path / f"small-1.0.{end}") for kind, end in (("archive", "tar.gz"), ("jar", "jar"))}
-    with served(LAB, tmp_path) as small:
-        values = json.dumps({"mirror_url": small.url, "archive_sha256": digests["archive"], "jar_sha256": digests["jar"]})
-        command = ("ansible-playbook", "tests/playbooks/mirror_small.yml", "--extra-vars", values)
-        small.broken = {name}
-        refused = run(*command, lab=LAB)
-        small.broken = set()
-        assert refused.status != 0
-        assert name in told(refused)
-        assert run(*command, lab=LAB).status == 0, "the right files are taken"
-    cleaned = run("ansible", "store", "--become", "-m", "ansible.builtin.file", "-a", "path=/opt/orchard state=absent", lab=LAB)
-    assert cleaned.status == 0, cleaned.output
 
 
 def test_it_is_provisioned_from_the_mirror_alone(site: Site, server: Server) -> None:
