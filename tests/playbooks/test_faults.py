@@ -24,8 +24,8 @@ from faulty_host import Host
 from small_world import FOLDER
 
 SEED = 3
-KILLS = 3
-EDITS = 6
+KILLS = 1
+EDITS = 4
 GATE = f"{FOLDER}/gate"
 
 
