@@ -37,6 +37,12 @@ def timed(*command: str) -> tuple[float, str]:
     return time.monotonic() - begun, done.stdout
 
 
+def busy() -> float:
+    """Seconds that this machine's processors have worked since it started."""
+    user, nice, system, _, _, interrupt, soft, *_ = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:])
+    return (user + nice + system + interrupt + soft) / os.sysconf("SC_CLK_TCK")
+
+
 def figures(output: str) -> str:
     """Executions by host and the three most expensive roles, in one line."""
     executions = ", ".join(f"{host} {count}" for host, count in EXECUTIONS.findall(output))
@@ -87,7 +93,9 @@ def main() -> None:
     try:
         by_hand = bare(lab, asked.megabits)
         booted = boot(lab, asked.megabits)
+        worked = busy()
         first, first_output = timed(*lab, "site.yml")
+        worked = busy() - worked
         again = [timed(*lab, "site.yml") for _ in range(NO_OPS)]
         ping = statistics.median(timed("ansible", "spark_master", "-m", "ansible.builtin.ping")[0] for _ in range(NO_OPS))
     finally:
@@ -96,6 +104,7 @@ def main() -> None:
     print(f"lab.yml, image and store cached: {booted:.1f} s")
     print(f"the same downloads by a shell script on one host: {by_hand:.1f} s")
     print(f"site.yml, first run: {first:.1f} s = {first / by_hand:.2f} × the shell script; {figures(first_output)}")
+    print(f"processors worked {worked:.0f} s in it, of {first * (os.cpu_count() or 1):.0f} s that they could")
     print(f"site.yml, no-op (median of {NO_OPS}): {no_op:.1f} s = {no_op / ping:.1f} × ping; {figures(again[-1][1])}")
 
 
