@@ -72,9 +72,22 @@ class Account:
                         "subnet_id": instance.get("SubnetId", ""),
                         "launched": instance["LaunchTime"].isoformat(),
                         "disk_gb": int(tags.get("orchard:disk_gb", 0)),
+                        "unprotected": tags.get("orchard:role") == "master" and self.unprotected(instance),
                     }
                 )
         return sorted(found, key=lambda each: (each["role"] != "master", len(each["name"]), each["name"]))
+
+    def unprotected(self, instance: dict[str, Any]) -> bool:
+        """Say whether a host that is not being ended could be ended by mistake; one that AWS does not know yet could not."""
+        if instance["State"]["Name"] == "shutting-down":
+            return False
+        try:
+            asked = self.ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="disableApiTermination")
+        except botocore.exceptions.ClientError as error:
+            if code_of(error) != "InvalidInstanceID.NotFound":
+                raise
+            return False
+        return not asked["DisableApiTermination"]["Value"]
 
     def volumes(self) -> list[str]:
         """Return the ids of the cluster's disks."""

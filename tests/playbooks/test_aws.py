@@ -107,6 +107,13 @@ def test_a_right_that_is_missing_is_named(account: Account, right: str) -> None:
     assert account.hosts() == {}
 
 
+def protected(account: Account) -> bool:
+    """Say whether AWS refuses to end the master."""
+    master = account.hosts()[NAMES[0]]["InstanceId"]
+    asked = account.client("ec2").describe_instance_attribute(InstanceId=master, Attribute="disableApiTermination")
+    return bool(asked["DisableApiTermination"]["Value"])
+
+
 def test_the_next_run_goes_on_from_there(account: Account) -> None:
     result = good(account.play("aws", workers=2))
     assert sorted(account.hosts()) == NAMES
@@ -130,9 +137,7 @@ def test_the_hosts_are_as_the_readme_promises(account: Account) -> None:
         # The server keeps cards of its own for hosts that are gone; on AWS this decides.
         assert [card["DeleteOnTermination"] for card in data["NetworkInterfaces"]] == [True]
         assert data["IamInstanceProfile"]["Arn"].endswith(":instance-profile/orchard-fruit")
-    master = account.hosts()[NAMES[0]]["InstanceId"]
-    protected = ec2.describe_instance_attribute(InstanceId=master, Attribute="disableApiTermination")
-    assert protected["DisableApiTermination"]["Value"] is True
+    assert protected(account)
     assert ssh_networks(account) == [f"{HOME}/32"]
 
 
@@ -171,6 +176,16 @@ def test_a_second_run_changes_nothing_and_asks_little(account: Account, capsys: 
     with capsys.disabled():
         print(f"\naws.yml with nothing to do, 1 + 2 hosts: {calls.total()} calls, {seconds:.0f} s")
     assert calls.total() <= MOST_CALLS, calls
+
+
+def test_a_master_that_has_lost_its_protection_gets_it_back(account: Account) -> None:
+    """A teardown that was killed leaves it so."""
+    master = account.hosts()[NAMES[0]]["InstanceId"]
+    account.client("ec2").modify_instance_attribute(InstanceId=master, DisableApiTermination={"Value": False})
+    assert good(account.play("aws", "--check", workers=2)).changed() == {"localhost": 1}
+    assert not protected(account)
+    assert good(account.play("aws", workers=2)).changed() == {"localhost": 1}
+    assert protected(account)
 
 
 def test_a_worker_that_cannot_be_drained_is_not_ended(account: Account) -> None:
