@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 import urllib.parse
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+# Where roles/lab_host/templates/boot.sh.j2 binds the controller's Python packages.
+sys.path.append("/usr/local/lib/controller-packages")
 try:
     import boto3
     from botocore.config import Config
