@@ -49,6 +49,14 @@ def plain(account: Account) -> None:
     account.client("s3").delete_bucket_policy(Bucket=BUCKET)
 
 
+def tags_gone(account: Account) -> None:
+    """Take away the tags of a bucket that is gone: AWS forgets them with it, the server does not."""
+    s3 = account.client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+    s3.delete_bucket_tagging(Bucket=BUCKET)
+    s3.delete_bucket(Bucket=BUCKET)
+
+
 def portrait(account: Account) -> str:
     """Return what the account has and how it is set, without what differs from run to run."""
     ec2, iam, s3 = account.client("ec2"), account.client("iam"), account.client("s3")
@@ -121,6 +129,8 @@ def gone(account: Account) -> str:
     files = [path.name for path in (account.folder / f"keys/{account.cluster}").glob("*")]
     if again.status:
         return f"the next run failed: {again.output[-2000:]}"
+    if not left:
+        tags_gone(account)
     return f"left: {left} {files}" if left or files else ""
 
 
@@ -139,6 +149,7 @@ def undisturbed(account: Account) -> tuple[list[str], str, list[str]]:
     plain(account)
     with refusing(account, note):
         good(account.play("teardown", **END))
+    tags_gone(account)
     return making, wanted, asked
 
 
