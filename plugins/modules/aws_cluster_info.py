@@ -78,7 +78,7 @@ class Account:
         return sorted(found, key=lambda each: (each["role"] != "master", len(each["name"]), each["name"]))
 
     def unprotected(self, instance: dict[str, Any]) -> bool:
-        """Say whether a host that is not being ended could be ended by mistake; one that AWS does not know yet could not."""
+        """Say whether a mistake could end a host; not of one that is being ended, or that AWS does not know yet."""
         if instance["State"]["Name"] == "shutting-down":
             return False
         try:

@@ -16,8 +16,8 @@ try:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
-except ImportError:
-    boto3 = None
+except ImportError as error:
+    boto3, lacking = None, str(error)
 
 DOCUMENTATION = """
 module: lab_store_access
@@ -131,7 +131,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if boto3 is None:
-        module.fail_json(msg="The store does not see this machine's boto3: take the lab down and up again, which binds it.")
+        module.fail_json(msg=f"The store lacks the controller's boto3 ({lacking}): take the lab down and up again, which binds it.")
     keys: dict[str, str] = {}
     try:
         store = Store(module.params, module.check_mode)

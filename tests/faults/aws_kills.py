@@ -197,7 +197,8 @@ def main() -> int:
                     action, problem = "none", made(account, wanted) if verb == "aws" else gone(account)
                 seconds, where = time.monotonic() - begun, f"{verb:8} request {number:2} of {len(asked)}"
                 print(f"{where} {seconds:5.1f} s  {'NOT: ' + problem if problem else 'converged'}  {action}", flush=True)
-                problems[verb] += [problem] * bool(number)
+                # The way to the next point must be free as well.
+                problems[verb] += [problem] if number or problem else []
     for verb, found in problems.items():
         print(f"{verb}: killed at {len(found)} requests, {found.count('')} converged")
     return int(any(problem for found in problems.values() for problem in found))

@@ -182,7 +182,8 @@ def test_a_master_that_has_lost_its_protection_gets_it_back(account: Account) ->
     """A teardown that was killed leaves it so."""
     master = account.hosts()[NAMES[0]]["InstanceId"]
     account.client("ec2").modify_instance_attribute(InstanceId=master, DisableApiTermination={"Value": False})
-    assert good(account.play("aws", "--check", workers=2)).changed() == {"localhost": 1}
+    dry = good(account.play("aws", "--check", workers=2))
+    assert dry.changed() == {"localhost": 1} and f"protected against being ended: {NAMES[0]}" in said(dry)
     assert not protected(account)
     assert good(account.play("aws", workers=2)).changed() == {"localhost": 1}
     assert protected(account)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Result, run
+from lab_support import Lab
 from mirror_support import Server, cut_off, served, told
 from provisioning import Site, a_site
 
@@ -111,6 +112,8 @@ def test_the_host_reaches_nothing_but_the_mirror(site: Site, server: Server) -> 
     assert "Failed to fetch" in site.shell(f"{UPDATE} | cat")
     ask = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).status)"
     assert site.shell(f"python3 -c '{ask}' {server.url}/manifest.json") == "200"
+    elsewhere = Lab(LAB).attempt("store", UPDATE)
+    assert elsewhere.returncode == 0, "what the master cannot reach is there for its neighbour"
 
 
 def test_a_wrong_file_is_refused_by_its_name_and_the_right_ones_are_taken(

@@ -110,7 +110,7 @@ def test_root_follows_no_link_that_the_jobs_user_laid() -> None:
     assert on_master(f"runuser -u spark -- sh -c '{lay}'").status == 0
     assert "ended with exit code 2" in refused(run_id=f"linked-{NAME}")
     after = on_master(seen)
-    assert after.output.splitlines()[1:] == before.output.splitlines()[1:], after.output
+    assert after == before
     assert on_master(f"rm -r /opt/victim {STATE}/runs/{laid} {folder}").status == 0
 
 
@@ -274,7 +274,7 @@ def test_an_unprovisioned_host_is_told_in_one_sentence() -> None:
 
 def test_the_host_sees_its_4_gigabytes_and_gets_no_more(first: Result) -> None:
     """All other tests here ran in them."""
-    assert f"\nMemTotal: {MEMORY_MB * 1024} kB" in on_master("cat /proc/meminfo").output
+    assert on_master("cat /proc/meminfo").output.startswith(f"MemTotal: {MEMORY_MB * 1024} kB\n")
     take = "python3 -c \"b'x' * ({} << 20)\"; echo ended with $?"
     assert "ended with 0" in on_master(take.format(MEMORY_MB // 2)).output
     assert f"ended with {KILLED_BY_KERNEL}" in on_master(take.format(MEMORY_MB + 512)).output

@@ -129,7 +129,7 @@ def test_a_digest_that_only_apache_knows_is_recorded(site: StackSite, old: Resul
 
 
 def test_nothing_of_anaconda_is_the_installers_accounts(site: StackSite, old: Result) -> None:
-    assert site.shell("find /opt/orchard/anaconda -not -user root | head") == ""
+    assert site.shell("find /opt/orchard/anaconda -not -user root 2>&1 | head") == ""
 
 
 def test_the_old_stack_makes_the_matrix(old_run: Ran) -> None:
