@@ -131,7 +131,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if boto3 is None:
-        module.fail_json(msg=f"The store lacks the controller's boto3 ({lacking}): take the lab down and up again, which binds it.")
+        module.fail_json(msg=f"The store lacks the controller's boto3 ({lacking}): take the lab down and up.")
     keys: dict[str, str] = {}
     try:
         store = Store(module.params, module.check_mode)
