@@ -60,11 +60,12 @@ class Lab:
         """Return the command that reaches a host as the lab's administrator; what follows it runs there."""
         state = self.state
         # As in plugins/inventory/lab.py: a connection of either serves the other.
-        options = [f"UserKnownHostsFile={self.folder}/known_hosts", "GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes"]
+        options = ["StrictHostKeyChecking=yes", f"UserKnownHostsFile={self.folder}/known_hosts", "GlobalKnownHostsFile=/dev/null"]
         options += ["IdentitiesOnly=yes", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4"]
+        options.append("LogLevel=ERROR")
         options += ["ControlMaster=auto", "ControlPersist=60", f"ControlPath=/run/orchard-lab/{state['bridge']}/%C"]
         given = [word for option in options for word in ("-o", option)]
-        return ["ssh", "-o", "LogLevel=ERROR", "-i", f"{self.folder}/id_ed25519", *given, f"admin@{state['hosts'][host]['address']}"]
+        return ["ssh", "-i", f"{self.folder}/id_ed25519", *given, f"admin@{state['hosts'][host]['address']}"]
 
     def attempt(self, host: str, command: str, user: str = "root") -> subprocess.CompletedProcess[str]:
         """Run a command of a user's shell on a host. Without Ansible: it is there in a moment."""
