@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from conftest import TOP, Result, run
+from lab_components import lay
 from lab_support import LABS, Lab
 
 LAB = "demo-test"
@@ -51,8 +52,10 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
-    """bin/demo on a machine without this lab."""
+    """bin/demo in a lab that has just booted; how components are made from nothing is test_provision.py's."""
     run("bin/demo", "--lab", LAB, "--down")
+    Lab(LAB).up()
+    lay(LAB, "master")
     done = run("bin/demo", "--lab", LAB)
     assert done.status == 0, done.output[-6000:]
     yield Demo(done.output, (TOP / "results" / "latest").resolve())

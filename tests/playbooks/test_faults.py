@@ -101,13 +101,18 @@ def test_a_run_killed_at_any_task_leaves_what_served_and_the_next_converges(swee
     assert len(found) == KILLS
 
 
-def test_what_was_changed_by_hand_is_repaired_and_nothing_else(host: Host) -> None:
-    found = drift.sweep(drift.SmallWorld(host), EDITS, random.Random(SEED))  # noqa: S311  no secret
+@pytest.fixture(scope="module")
+def world(host: Host) -> drift.SmallWorld:
+    """The small components, to be edited."""
+    return drift.SmallWorld(host)
+
+
+def test_what_was_changed_by_hand_is_repaired_and_nothing_else(world: drift.SmallWorld) -> None:
+    found = drift.sweep(world, EDITS, random.Random(SEED))  # noqa: S311  no secret
     assert [(str(point), problem) for point, problem in found if problem] == []
     assert len(found) == EDITS
 
 
-def test_an_edit_that_kept_size_and_time_is_found_by_a_full_look(host: Host) -> None:
-    world = drift.SmallWorld(host)
+def test_an_edit_that_kept_size_and_time_is_found_by_a_full_look(world: drift.SmallWorld) -> None:
     program = drift.Thing(f"{world.root}/java/2/bin/java", (drift.KEPT,), (f"{world.root}/java/2", f"{world.root}/downloads"))
     assert drift.tried(world, drift.Point(program, drift.KEPT), world.state()) == ""
