@@ -178,7 +178,8 @@ def stranger() -> str:
 
 def stranger_cluster() -> None:
     """Start it, with one worker, by the hand of an administrator who uses plain Spark."""
-    on("store", "DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends openjdk-21-jre-headless >/dev/null")
+    install = "DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends openjdk-21-jre-headless"
+    on("store", f"apt-get -q update >/dev/null && {install} >/dev/null")
     on("store", "id other >/dev/null 2>&1 || useradd --create-home other")
     for source, target in (("$(readlink -e /opt/orchard/current/spark)", "/srv/spark"), ("/home/spark/.aws", "/home/other/.aws")):
         give = shlex.join(["sudo", "-n", "bash", "-c", f"tar -cf - -C {source} ."])

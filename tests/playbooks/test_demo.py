@@ -256,7 +256,7 @@ def test_a_controller_with_a_newer_python_and_ansible_says_the_same(demo: Demo, 
     commands = (
         "set -e",
         f"sudo install -d -o admin -m 0700 /run/orchard-lab/{bridge}",
-        "sudo apt-get install -y -q python3-venv >/dev/null",
+        "sudo apt-get update -q >/dev/null && sudo apt-get install -y -q python3-venv >/dev/null",
         f"sudo install -d -o admin -m 0700 {LAB_FOLDER} && tar -C {LAB_FOLDER} -xf lab.tar",
         "mkdir -p checkout && tar -C checkout -xf checkout.tar && cd checkout",
         ". bin/activate",
