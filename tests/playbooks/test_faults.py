@@ -25,7 +25,7 @@ from small_world import FOLDER
 
 SEED = 3
 KILLS = 1
-EDITS = 4
+EDITS = 2
 GATE = f"{FOLDER}/gate"
 
 
