@@ -59,7 +59,8 @@ def aws_plan(instances: Iterable[Mapping[str, Any]], wish: Mapping[str, Any]) ->
     """Return what makes the hosts those that are wished.
 
     wish: name (of the cluster), workers, master_type, worker_type, worker_market. The answer: `make` (name, role, type, market),
-    `start` (hosts that are stopped), `leave` (hosts that are too many), `retype` (hosts of another type, with the `wanted` one).
+    `start` (hosts that are stopped), `leave` (hosts that are too many), `retype` (hosts of another type, with the `wanted` one),
+    `protect` (masters that a mistake could end).
     """
     master = {"name": f"orchard-{wish['name']}-master", "role": "master", "type": wish["master_type"], "market": "on-demand"}
     workers = [
@@ -73,7 +74,7 @@ def aws_plan(instances: Iterable[Mapping[str, Any]], wish: Mapping[str, Any]) ->
     ]
     wished = {host["name"]: host for host in [master, *workers]}
     seen: set[str] = set()
-    plan: dict[str, list[dict[str, Any]]] = {"make": [], "start": [], "leave": [], "retype": []}
+    plan: dict[str, list[dict[str, Any]]] = {"make": [], "start": [], "leave": [], "retype": [], "protect": []}
     for host in instances:
         if host["state"] == "shutting-down":
             continue
@@ -85,6 +86,8 @@ def aws_plan(instances: Iterable[Mapping[str, Any]], wish: Mapping[str, Any]) ->
             plan["start"].append(dict(host))
         if host["type"] != wished[host["name"]]["type"]:
             plan["retype"].append({**host, "wanted": wished[host["name"]]["type"]})
+        if host["unprotected"]:
+            plan["protect"].append(dict(host))
     plan["make"] = [host for name, host in wished.items() if name not in seen]
     return plan
 

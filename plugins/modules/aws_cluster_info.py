@@ -78,7 +78,7 @@ class Account:
         return sorted(found, key=lambda each: (each["role"] != "master", len(each["name"]), each["name"]))
 
     def unprotected(self, instance: dict[str, Any]) -> bool:
-        """Say whether a mistake could end a host; not of one that is being ended, or that AWS does not know yet."""
+        """Say whether a mistake could end a host; False of one that is being ended, or that AWS does not know yet."""
         if instance["State"]["Name"] == "shutting-down":
             return False
         try:

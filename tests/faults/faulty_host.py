@@ -64,16 +64,10 @@ class Host:
 
     def ssh(self, command: str, check: bool = True) -> str:
         """Return what a command of root prints."""
-        state = self.lab.state
-        folder = self.lab.folder
-        options = [
-            "-o", f"UserKnownHostsFile={folder}/known_hosts", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
-            "-o", "ControlPath=none", "-o", "ConnectTimeout=5", "-i", f"{folder}/id_ed25519",
-        ]  # fmt: skip
-        address = f"admin@{state['hosts']['master']['address']}"
-        done = subprocess.run(
-            ["ssh", *options, address, "sudo bash -s"], input=command, capture_output=True, text=True, check=False, timeout=600
-        )
+        # What ssh reads first counts; a connection that outlives the command would not outlive the host.
+        ssh, *options = self.lab.ssh("master")
+        alone = [ssh, "-o", "ControlPath=none", "-o", "ConnectTimeout=5", *options, "sudo bash -s"]
+        done = subprocess.run(alone, input=command, capture_output=True, text=True, check=False, timeout=600)
         if check and done.returncode:
             raise AssertionError(f"{command}\n{done.stdout}{done.stderr}")
         return done.stdout.strip()

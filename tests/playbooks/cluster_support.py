@@ -80,11 +80,6 @@ def application() -> Iterator[None]:
         on("master", "systemctl stop held")
 
 
-def members() -> dict[str, Any]:
-    """The lab's description: its bridge and its hosts."""
-    return Lab(LAB).state
-
-
 def on(host: str, command: str, user: str = "root") -> str:
     """Return what a command prints on a host; it must succeed."""
     return Lab(LAB).on(host, command, user)
@@ -111,7 +106,7 @@ def come_back(number: int) -> None:
 
 def address(host: str) -> str:
     """A member's address."""
-    return str(members()["hosts"][host]["address"])
+    return str(Lab(LAB).state["hosts"][host]["address"])
 
 
 def listening(host: str) -> set[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import threading
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO
 
 from conftest import Result
 from lab_support import Lab
+from run_support import message
 
 # The tests' own mirror: a cache, filled once on a machine, and kept when the lab goes.
 MIRROR = Path("/var/cache/orchard/mirror")
@@ -52,22 +52,17 @@ class _Handler(SimpleHTTPRequestHandler):
         """Say nothing: what hosts do with the answers is what matters."""
 
 
-def lab_network(lab: str) -> dict[str, Any]:
-    """Return bridge, gateway and hosts of a lab."""
-    return Lab(lab).state
-
-
 def told(refused: Result) -> str:
     """Return the one message that a failed run ends with, on one line."""
-    found = re.search(r"\[ERROR\]: Task failed: Action failed: (.*What to do: .*?)\nOrigin:", refused.output, re.S)
-    assert found, refused.output[-4000:]
-    return " ".join(found[1].split())
+    said = " ".join(message(refused).split())
+    assert "What to do: " in said, said
+    return said
 
 
 @contextmanager
 def served(lab: str, folder: Path) -> Iterator[Server]:
     """Serve a folder to a lab."""
-    server = Server(lab_network(lab)["gateway"], folder)
+    server = Server(Lab(lab).state["gateway"], folder)
     yield server
     server.close()
 
@@ -75,7 +70,7 @@ def served(lab: str, folder: Path) -> Iterator[Server]:
 @contextmanager
 def cut_off(lab: str, host: str, port: int) -> Iterator[None]:
     """Let a lab's host reach this machine's `port` and the lab's other hosts, and answer to ssh; nothing else."""
-    network = lab_network(lab)
+    network = Lab(lab).state
     source = f'iifname "{network["bridge"]}" ip saddr {network["hosts"][host]["address"]}'
     table = f"orchard_cut_{lab}".replace("-", "_")
     rules = f"""
@@ -97,3 +92,12 @@ table ip {table} {{
     subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
     yield
     subprocess.run(["nft", "delete", "table", "ip", table], check=True)
+
+
+def reaches_only(lab: str, host: str, server: Server) -> None:
+    """Assert that a lab's host reaches the mirror and no packages of Debian's, which its neighbour reaches."""
+    update = "apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=5 --error-on=any -q update 2>&1"
+    assert "Failed to fetch" in Lab(lab).on(host, f"{update} | cat")
+    ask = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).status)"
+    assert Lab(lab).on(host, f"python3 -c '{ask}' {server.url}/manifest.json") == "200"
+    assert Lab(lab).attempt("store", update).returncode == 0, "what the master cannot reach is there for its neighbour"

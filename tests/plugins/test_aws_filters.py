@@ -28,6 +28,7 @@ def host(name: str, **more: Any) -> dict[str, Any]:
         "state": "running",
         "type": "m6i.large",
         "market": "on-demand",
+        "unprotected": False,
         **more,
     }
 
@@ -43,7 +44,7 @@ def test_from_nothing_all_is_made_and_only_workers_are_bought_on_the_spot_market
         ("worker", "c6i.xlarge", "spot"),
         ("worker", "c6i.xlarge", "spot"),
     ]
-    assert not plan["start"] and not plan["leave"] and not plan["retype"]
+    assert not plan["start"] and not plan["leave"] and not plan["retype"] and not plan["protect"]
 
 
 def test_the_highest_numbers_leave_and_a_stopped_host_is_started() -> None:
@@ -61,6 +62,12 @@ def test_a_host_that_was_made_twice_is_ended_once() -> None:
 def test_a_host_that_is_on_its_way_out_is_made_again() -> None:
     plan = aws.aws_plan([host("master", state="shutting-down")], {**WISH, "workers": 0})
     assert names(plan["make"]) == ["master"]
+
+
+def test_a_master_that_has_lost_its_protection_gets_it_unless_it_leaves() -> None:
+    there = [host("master", unprotected=True), host("master", id="i-second", unprotected=True)]
+    plan = aws.aws_plan(there, {**WISH, "workers": 0})
+    assert [each["id"] for each in plan["protect"]] == ["i-master"]
 
 
 def test_another_type_is_told() -> None:
